@@ -1,0 +1,27 @@
+"""Third-party vectors are read where they are (see `folder`), never committed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def folder() -> Path:
+    """The folder of third-party vectors; skips where it is missing, fails in CI."""
+    path = Path(os.environ.get("OSTIARY_VECTORS") or _ROOT.parent / "shared" / "vectors")
+    if path.is_dir():
+        return path
+    reason = f"third-party vectors are not at {path}; set OSTIARY_VECTORS"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def load(name: str) -> object:
+    """One JSON vector file, decoded."""
+    return json.loads((folder() / name).read_text("utf-8"))
