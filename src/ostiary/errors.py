@@ -68,7 +68,10 @@ class Refusal(OstiaryError):
         headers: Mapping[str, str] | None = None,
         findings: Sequence[str] = (),
     ) -> None:
-        """Take a public `message`; `retry_after` is in seconds; `findings` are kinds, never text."""
+        """Take a public `message`; `retry_after` is in seconds; `findings` are kinds, never text.
+
+        `recorded` is set once the audit record of this refusal is durable.
+        """
         super().__init__(message)
         self.message = message
         self.layer = layer
@@ -79,6 +82,7 @@ class Refusal(OstiaryError):
         self.retry_after = retry_after
         self.headers = dict(headers or {})
         self.findings = tuple(findings)
+        self.recorded = False
 
 
 class MalformedRequest(Refusal):

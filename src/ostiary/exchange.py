@@ -5,7 +5,7 @@ Admitted → Identified → Permitted → Funded → Checked → Screened → Re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -67,6 +67,24 @@ class Route:
     public: bool = False
     converses: bool = False
     body_limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request as the server hands it over. `read` gives the body, or raises past its limit.
+
+    `route` is None where nothing matched; `allowed` then holds the methods that the path has.
+    """
+
+    request_id: str
+    method: str
+    route: Route | None
+    allowed: tuple[str, ...]
+    params: Mapping[str, str] = field(repr=False)
+    query: bytes = field(repr=False)
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
+    peer: str = field(repr=False)
+    read: Callable[[int], Awaitable[bytes]] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

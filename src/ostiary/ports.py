@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ostiary.errors import OstiaryError
@@ -46,7 +46,7 @@ class Provider(Protocol):
 
     name: str
 
-    def answer(self, call: Call) -> AsyncIterator[dict[str, Any]]:
+    def answer(self, call: Call) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the answer's events: decoded `chat.completion.chunk` objects, or one completion.
 
         Ends normally only after a whole answer; raises ProviderFailed, ProviderSilent,

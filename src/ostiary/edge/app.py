@@ -1,0 +1,196 @@
+"""The ASGI application: one route table, one pipeline, one way to answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from ostiary.edge import problem, render
+from ostiary.edge.routes import Match, Table
+from ostiary.errors import MalformedRequest, TooLarge
+from ostiary.exchange import Arrival, Face
+from ostiary.pipeline import Answer, Done, Pipeline, Refused
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Probe = Callable[[], Awaitable[tuple[int, dict[str, Any]]]]
+
+_encode = msgspec.json.Encoder().encode
+_EVERY_ANSWER = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What the application is made of. `probes` answer without a credential or a record."""
+
+    pipeline: Pipeline
+    probes: Mapping[str, Probe]
+    new_request_id: Callable[[], str]
+    start: Callable[[], Awaitable[None]]
+    stop: Callable[[], Awaitable[None]]
+    table: Table = field(default_factory=Table)
+
+
+class Application:
+    """An ASGI 3 application over the pipeline."""
+
+    def __init__(self, edge: Edge) -> None:
+        """Take the built parts."""
+        self._edge = edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection scope."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self._edge.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._edge.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = self._edge.new_request_id()
+        match = self._edge.table.match(scope["method"], scope["path"])
+        arrival = _arrival(scope, receive, request_id, match)
+        reply = _Reply(send, request_id, _face(scope["path"]))
+        leave_with(scope, asyncio.current_task())
+        if match.route is not None and match.route.public and _well_formed(arrival):
+            status, body = await self._edge.probes[match.route.operation]()
+            await reply.whole(status, _encode(body), "application/json", {})
+            return
+        result = await self._edge.pipeline.walk(arrival)
+        if isinstance(result, Refused):
+            await reply.refused(result)
+        elif isinstance(result, Done):
+            await reply.done(result)
+        else:
+            await reply.answer(result)
+
+
+def leave_with(scope: Scope, task: asyncio.Task[Any] | None) -> None:
+    """Let the server cancel the request when its client is gone (`server.py` calls it)."""
+    if task is not None:
+        scope.setdefault("extensions", {})["ostiary.leave"] = task.cancel
+
+
+def _well_formed(arrival: Arrival) -> bool:
+    return sum(name == b"host" for name, _ in arrival.headers) == 1
+
+
+def _face(path: str) -> Face:
+    return Face.NATIVE if path.startswith("/api/") else Face.OPENAI
+
+
+def _arrival(scope: Scope, receive: Receive, request_id: str, match: Match) -> Arrival:
+    headers = tuple(scope["headers"])
+    client = scope.get("client")
+    return Arrival(
+        request_id=request_id,
+        method=scope["method"],
+        route=match.route,
+        allowed=match.allowed,
+        params=match.params,
+        query=scope["query_string"],
+        headers=headers,
+        peer=client[0] if client else "",
+        read=lambda limit: _read(receive, headers, limit),
+    )
+
+
+async def _read(receive: Receive, headers: tuple[tuple[bytes, bytes], ...], limit: int) -> bytes:
+    """The body, refused before it is read where its length says so, else as soon as it is over."""
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > limit:
+            raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise MalformedRequest(
+                "The client left before the body was whole.", layer="admit", rule="body-cut"
+            )
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The body is larger than the {limit} bytes that this route takes.",
+        layer="admit",
+        rule="body-size",
+        headers={"Connection": "close"},
+    )
+
+
+class _Reply:
+    """Writes one response."""
+
+    def __init__(self, send: Send, request_id: str, face: Face) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._face = face
+
+    async def refused(self, refused: Refused) -> None:
+        refusal = refused.refusal
+        body = problem.body(refusal, self._request_id, self._face)
+        headers = {**render.limit_headers(refused.limits), **problem.headers(refusal)}
+        await self.whole(refusal.status, _encode(body), problem.CONTENT_TYPE, headers)
+
+    async def done(self, done: Done) -> None:
+        body = b"" if done.body is None else _encode(done.body)
+        headers = {**render.limit_headers(done.limits), **done.headers}
+        await self.whole(done.status, body, "application/json", headers)
+
+    async def answer(self, answer: Answer) -> None:
+        headers = render.limit_headers(answer.limits)
+        try:
+            if answer.screened.checked.stream:
+                await self._stream(answer, headers)
+            else:
+                event = await anext(answer.events)
+                body = render.whole(answer, event)
+                await self.whole(200, body, "application/json", headers)
+        finally:
+            await answer.events.aclose()
+
+    async def _stream(self, answer: Answer, headers: Mapping[str, str]) -> None:
+        await self._head(200, "text/event-stream", headers)
+        async for frame in render.stream(answer):
+            await self._send({"type": "http.response.body", "body": frame, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def whole(
+        self, status: int, body: bytes, content_type: str, headers: Mapping[str, str]
+    ) -> None:
+        await self._head(status, content_type, {"Content-Length": str(len(body)), **headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _head(self, status: int, content_type: str, headers: Mapping[str, str]) -> None:
+        merged = {
+            "Content-Type": content_type,
+            "x-request-id": self._request_id,
+            **_EVERY_ANSWER,
+            **headers,
+        }
+        if status == 204:
+            del merged["Content-Type"], merged["Content-Length"]
+        raw = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in merged.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})

@@ -1,0 +1,195 @@
+"""The raw request: host, peer, encoding, size, depth and duplicate keys, before anything else.
+
+Guarantees to the stages behind it: one known Host, one peer address, a body that was decoded
+once and strictly, and no header that appears twice where once is meant.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ostiary.errors import (
+    MalformedRequest,
+    MethodNotAllowed,
+    MisdirectedRequest,
+    NotFound,
+    UnsupportedMedia,
+)
+from ostiary.exchange import Admitted, Arrival, Trace
+from ostiary.wire.strict_json import StrictJSONError, decode
+
+LAYER = "admit"
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::([0-9]{1,5}))?")
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_JSON_TYPE = re.compile(r'application/json\s*(?:;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What `admit` needs to know: the host allow-list and who may speak for a peer."""
+
+    hosts: frozenset[str]
+    trusted_proxies: tuple[Network, ...]
+    new_trace_id: Callable[[], str]
+    clock: Callable[[], float] = time.time
+
+
+async def admit(arrival: Arrival, door: Door) -> Admitted:
+    """Take a request in, or refuse: 400, 404, 405, 413, 415 or 421."""
+    headers = _gather(arrival.headers)
+    route = arrival.route
+    _check_host(headers, door.hosts, public=route is not None and route.public)
+    address = peer_address(arrival.peer, headers.get("x-forwarded-for", ()), door.trusted_proxies)
+    if route is None:
+        raise _unmatched(arrival)
+    return Admitted(
+        request_id=arrival.request_id,
+        at=door.clock(),
+        route=route,
+        trace=_trace(headers, door.new_trace_id),
+        params=arrival.params,
+        query=_query(arrival.query),
+        headers=headers,
+        address=address,
+        body=await _body(arrival, headers),
+    )
+
+
+def _unmatched(arrival: Arrival) -> NotFound | MethodNotAllowed:
+    if arrival.allowed:
+        allow = ", ".join(arrival.allowed)
+        return MethodNotAllowed(
+            f"This path takes {allow}.", layer=LAYER, rule="method", headers={"Allow": allow}
+        )
+    return NotFound(
+        "There is no such path; /openapi.json lists what there is.", layer=LAYER, rule="path"
+    )
+
+
+def _gather(raw: Sequence[tuple[bytes, bytes]]) -> Mapping[str, tuple[str, ...]]:
+    headers: dict[str, tuple[str, ...]] = {}
+    for name, value in raw:
+        key = name.decode("latin-1").lower()
+        headers[key] = (*headers.get(key, ()), value.decode("latin-1").strip())
+    return headers
+
+
+def _check_host(
+    headers: Mapping[str, tuple[str, ...]], hosts: frozenset[str], *, public: bool
+) -> None:
+    values = headers.get("host", ())
+    match = _HOST.fullmatch(values[0]) if len(values) == 1 else None
+    if match is None or int(match[2] or 0) > 65_535:
+        raise MalformedRequest(
+            "The request needs exactly one well-formed Host header.", layer=LAYER, rule="host-form"
+        )
+    if not public and match[1].lower() not in hosts:
+        raise MisdirectedRequest(
+            "This gateway does not answer for that host; add the name to server.hosts.",
+            layer=LAYER,
+            rule="host",
+        )
+
+
+def peer_address(
+    peer: str, forwarded: Sequence[str], trusted: Sequence[Network]
+) -> str:
+    """The client's address: the peer, or behind a trusted proxy the rightmost hop in none.
+
+    Only X-Forwarded-For is read, and only from a peer inside `trusted`: anybody else could write
+    it. Several lines are one list; a port is dropped; an unreadable hop is a 400.
+    """
+    address = _address(peer)
+    if address is None or not _within(address, trusted):
+        return peer if address is None else str(address)
+    for hop in reversed([hop for line in forwarded for hop in line.split(",")]):
+        address = _address(hop.strip())
+        if address is None:
+            raise MalformedRequest(
+                "X-Forwarded-For holds something that is not an address.",
+                layer=LAYER,
+                rule="forwarded-for",
+            )
+        if not _within(address, trusted):
+            break
+    return str(address)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _within(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: Sequence[Network]
+) -> bool:
+    return any(address in network for network in networks)
+
+
+def _trace(headers: Mapping[str, tuple[str, ...]], new_trace_id: Callable[[], str]) -> Trace:
+    values = headers.get("traceparent", ())
+    match = _TRACEPARENT.fullmatch(values[0]) if len(values) == 1 else None
+    if match is None or match[1] == "ff" or (match[1] == "00" and match[5]):
+        return Trace(new_trace_id())
+    if not match[2].strip("0") or not match[3].strip("0"):
+        return Trace(new_trace_id())
+    return Trace(match[2], match[4])
+
+
+def _query(raw: bytes) -> Mapping[str, str]:
+    if not raw:
+        return {}
+    try:
+        pairs = parse_qsl(
+            raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=64
+        )
+    except ValueError as cause:
+        raise MalformedRequest(
+            "The query string cannot be read.", layer=LAYER, rule="query"
+        ) from cause
+    query = dict(pairs)
+    if len(query) != len(pairs):
+        raise MalformedRequest(
+            "A query parameter is given twice.", layer=LAYER, rule="query-duplicate"
+        )
+    return query
+
+
+async def _body(arrival: Arrival, headers: Mapping[str, tuple[str, ...]]) -> Any:
+    route = arrival.route
+    if route is None or not route.body_limit:
+        return None
+    if any(coding.lower() not in {"", "identity"} for coding in headers.get("content-encoding", ())):
+        raise UnsupportedMedia(
+            "Send the body without a content coding.", layer=LAYER, rule="content-encoding"
+        )
+    types = headers.get("content-type", ())
+    if len(types) != 1 or not _JSON_TYPE.fullmatch(types[0]):
+        raise UnsupportedMedia(
+            "Send the body as Content-Type: application/json, in UTF-8.",
+            layer=LAYER,
+            rule="content-type",
+        )
+    data = await arrival.read(route.body_limit)
+    try:
+        return decode(data)
+    except StrictJSONError as cause:
+        raise MalformedRequest(
+            f"The body is not acceptable JSON: {cause}", layer=LAYER, rule=f"json-{cause.rule}"
+        ) from cause

@@ -1,0 +1,297 @@
+"""Audit: an intent before the model is asked, one closing record for every request.
+
+A leaf holds pseudonyms, names from configuration, numbers and salted commitments, never a
+personal field: those lie beside it, sealed under the person's key (or, without a person, under
+a key of the gateway that is destroyed at retention). Erasing a person leaves every leaf as it is.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hmac
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ostiary.envelope import Context, Purpose, seal
+from ostiary.errors import Refusal, ServiceUnavailable, UnavailableError
+from ostiary.exchange import Arrival, Permitted, Principal, Screened, Usage
+from ostiary.keyring import Keyring
+from ostiary.persons import TENANT
+from ostiary.ports import Store
+from ostiary.rows import AddRecord, Change, OutboxRow, PrivateRow
+
+LAYER = "ledger"
+VERSION = 1
+_ACTIVITY, _AUTHENTICATION, _FINDING = 6003, 3002, 2004
+_ENCODER = msgspec.json.Encoder(order="sorted")
+_SECURITY_LAYERS = frozenset({"authn", "authz", "budget", "detect"})
+
+
+class Ledger:
+    """Builds records and makes them durable. Every record names the configuration in force."""
+
+    def __init__(
+        self,
+        store: Store,
+        keyring: Keyring,
+        clock: Callable[[], float],
+        random: Callable[[int], bytes],
+        *,
+        configuration: str,
+    ) -> None:
+        """`configuration` is the hash of the settings; `random` gives bytes for salts."""
+        self._store = store
+        self._keyring = keyring
+        self._clock = clock
+        self._random = random
+        self._configuration = configuration
+        self._outbox_key = keyring.secret("outbox")
+
+    def intent(self, screened: Screened) -> AddRecord:
+        """That a model is about to be asked, and what the policy found in the question."""
+        checked = screened.checked
+        fields: dict[str, Any] = {"model": checked.model, "stream": checked.stream}
+        if screened.findings:
+            fields["findings"] = dict(screened.findings)
+        if checked.opaque:
+            fields["uninspected"] = sorted(set(checked.opaque))
+        return self._exchange("intent", checked.funded.permitted, fields, private=True)
+
+    def outcome(
+        self,
+        screened: Screened,
+        usage: Usage,
+        *,
+        findings: Mapping[str, int],
+        blocked: bool,
+        resource: str | None = None,
+    ) -> AddRecord:
+        """That an answer was given: what it cost and what the policy found in it."""
+        fields = self._used(screened, usage, findings)
+        fields["status"] = 200
+        fields["success"] = not blocked
+        if blocked:
+            fields |= {"layer": "guard", "rule": "content-filter"}
+        if resource is not None:
+            person = screened.checked.funded.principal.person
+            fields["resource"] = self._pseudonym(person, resource)
+        return self._exchange("outcome", screened.checked.funded.permitted, fields)
+
+    def broken(
+        self, screened: Screened, usage: Usage, refusal: Refusal, findings: Mapping[str, int]
+    ) -> AddRecord:
+        """That an exchange whose intent is recorded ended in a refusal."""
+        fields = self._used(screened, usage, findings)
+        fields |= {"success": False, **_why(refusal)}
+        return self._exchange("refusal", screened.checked.funded.permitted, fields)
+
+    def interrupted(
+        self, screened: Screened, usage: Usage, findings: Mapping[str, int]
+    ) -> AddRecord:
+        """That the client left, a deadline passed or the gateway stopped before the end."""
+        fields = self._used(screened, usage, findings)
+        fields["success"] = False
+        return self._exchange("interrupted", screened.checked.funded.permitted, fields)
+
+    def operation(
+        self,
+        permitted: Permitted,
+        *,
+        resource: str | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> AddRecord:
+        """That somebody did something beside conversing, and it was allowed."""
+        extra: dict[str, Any] = {"status": 200, "success": True, **(fields or {})}
+        if resource is not None:
+            extra["resource"] = self._pseudonym(permitted.principal.person, resource)
+        return self._exchange("outcome", permitted, extra, private=True)
+
+    def command(
+        self, action: str, *, person: str | None = None, fields: Mapping[str, Any] | None = None
+    ) -> AddRecord:
+        """That the operator did something on the command line."""
+        record = {"action": action, "kind": "access", "success": True, **(fields or {})}
+        if person is not None:
+            record["target"] = self._pseudonym(person)
+        return self._record("outcome", str(uuid.uuid4()), record, identity="operator")
+
+    def refused(
+        self, arrival: Arrival, address: str, agent: str, refusal: Refusal, caller: Principal | None
+    ) -> AddRecord:
+        """That a request was refused, at any stage, before a model was asked."""
+        route = arrival.route
+        fields: dict[str, Any] = {
+            "action": route.operation if route else "unknown",
+            "success": False,
+            **_why(refusal),
+        }
+        if refusal.findings:
+            fields["findings"] = {kind: 1 for kind in refusal.findings}
+        fields["kind"] = "security" if refusal.layer in _SECURITY_LAYERS else "access"
+        fields["class"] = _CLASSES.get(refusal.layer, _ACTIVITY)
+        return self._record(
+            "refusal",
+            arrival.request_id,
+            fields,
+            caller=caller,
+            private=_client(address, agent),
+        )
+
+    async def commit(self, *changes: Change) -> None:
+        """Make changes and their records durable in one transaction, or refuse with 503."""
+        try:
+            await self._store.commit(*changes)
+        except UnavailableError as cause:
+            raise unavailable() from cause
+
+    def submit(self, *changes: Change) -> None:
+        """Hand in records without waiting, for work that is being cancelled."""
+        self._store.submit(*changes)
+
+    def _used(
+        self, screened: Screened, usage: Usage, findings: Mapping[str, int]
+    ) -> dict[str, Any]:
+        fields: dict[str, Any] = {
+            "model": screened.checked.model,
+            "tokens": {"prompt": usage.prompt, "completion": usage.completion},
+        }
+        if findings:
+            fields["answerFindings"] = dict(findings)
+        return fields
+
+    def _exchange(
+        self,
+        event: str,
+        permitted: Permitted,
+        fields: Mapping[str, Any],
+        *,
+        private: bool = False,
+    ) -> AddRecord:
+        admitted = permitted.admitted
+        kind = "ai_operation" if admitted.route.converses else "access"
+        return self._record(
+            event,
+            admitted.request_id,
+            {"action": admitted.route.operation, "kind": kind, **fields},
+            caller=permitted.principal,
+            private=_client(admitted.address, agent_of(admitted.headers.get("user-agent", ()))) if private else None,
+        )
+
+    def _record(
+        self,
+        event: str,
+        request_id: str,
+        fields: Mapping[str, Any],
+        *,
+        caller: Principal | None = None,
+        private: Mapping[str, str] | None = None,
+        identity: str = "none",
+    ) -> AddRecord:
+        now = self._clock()
+        record_id = str(uuid.UUID(bytes=self._random(16), version=4))
+        leaf: dict[str, Any] = {
+            "v": VERSION,
+            "id": record_id,
+            "ts": _timestamp(now),
+            "event": event,
+            "requestId": request_id,
+            "config": self._configuration,
+            "class": _ACTIVITY,
+            "identity": identity if caller is None else "verified",
+            **fields,
+        }
+        person = caller.person if caller else _gateway_day(now)
+        if caller is not None:
+            leaf["actor"] = self._pseudonym(caller.person)
+            leaf["method"] = caller.method
+            if caller.key_id:
+                leaf["key"] = self._pseudonym(caller.person, caller.key_id)
+        rows: tuple[PrivateRow, ...] = ()
+        if private:
+            self._keyring.create_subject(person)
+            rows, leaf["private"] = self._seal_private(record_id, person, private)
+        body = _ENCODER.encode(leaf)
+        mac = hmac.digest(self._outbox_key, record_id.encode() + b"\x00" + body, "sha256")
+        return AddRecord(OutboxRow(record_id, body, mac), rows)
+
+    def _seal_private(
+        self, record_id: str, person: str, fields: Mapping[str, str]
+    ) -> tuple[tuple[PrivateRow, ...], list[dict[str, str]]]:
+        """Seal personal fields as one value; the leaf gets only a salted commitment to it."""
+        value = _ENCODER.encode(fields)
+        salt = self._random(32)
+        envelope = seal(
+            salt + value,
+            self._keyring.data_key(person),
+            Purpose.audit_private,
+            Context(TENANT, person, "audit_private", "client", record_id),
+        )
+        row = PrivateRow(record_id, "client", person, envelope)
+        return (row,), [{"k": "client", "c": commitment(salt, "client", value)}]
+
+    def _pseudonym(self, person: str, of: str | None = None) -> str:
+        """A name that holds for this month: the person's, or that of a thing of hers."""
+        name = self._keyring.pseudonym(person, _timestamp(self._clock())[:7])
+        if of is None:
+            return name
+        return hmac.digest(name.encode(), of.encode(), "sha256")[:16].hex()
+
+
+_CLASSES = {"authn": _AUTHENTICATION, "detect": _FINDING}
+
+
+def commitment(salt: bytes, name: str, value: bytes) -> str:
+    """What a leaf says of a private field: HMAC-SHA-256 under a salt that erasure destroys."""
+    message = b"aif/audit/v1\x00" + _lp(name.encode()) + _lp(value)
+    return hmac.digest(salt, message, "sha256").hex()
+
+
+def _lp(part: bytes) -> bytes:
+    return len(part).to_bytes(2, "big") + part
+
+
+def agent_of(values: Sequence[str]) -> str:
+    """The user agent as it was sent, cut to 256 characters."""
+    return " ".join(values)[:256]
+
+
+def _client(address: str, agent: str) -> Mapping[str, str]:
+    return {"address": address, "agent": agent}
+
+
+def _why(refusal: Refusal) -> dict[str, Any]:
+    return {"status": refusal.status, "layer": refusal.layer, "rule": refusal.rule}
+
+
+def _gateway_day(now: float) -> str:
+    return f"gateway/{_timestamp(now)[:10]}"
+
+
+def _timestamp(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def unavailable() -> ServiceUnavailable:
+    """The refusal when a record cannot be made durable."""
+    return ServiceUnavailable(
+        "The audit log cannot be written, so nothing is done.",
+        layer=LAYER,
+        rule="store-unavailable",
+        retry_after=5,
+    )
+
+
+def sequence_leaf(body: bytes, seq: int) -> bytes:
+    """A record's final leaf: its outbox JSON with `seq`, keys sorted (RFC 8785 for what it holds).
+
+    Leaves hold only objects, lists, integers, booleans and ASCII strings, for which sorting keys
+    is the whole of RFC 8785.
+    """
+    leaf = msgspec.json.decode(body)
+    leaf["seq"] = seq
+    return _ENCODER.encode(leaf)
+

@@ -1,0 +1,112 @@
+"""From the outbox into the tree: one writer at a time, in any process.
+
+A record is durable in the outbox from the moment its transaction commits; here it gets its number
+and its place in the tree, at most a second later. The tree is written first and the outbox is
+emptied after: a crash between the two leaves records in both, and they are recognised by their
+id and skipped, as are those of an older copy of the database that was put back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hmac
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ostiary.errors import IntegrityError
+from ostiary.ports import Store
+from ostiary.rows import OutboxRow, Sequenced, TreeState
+from ostiary.tlog.files import LogFiles
+
+BATCH = 4_096
+
+Leaf = Callable[[bytes, int], bytes]
+RecordId = Callable[[bytes], str]
+
+
+class Sequencer:
+    """Moves records into the tree while it holds the lock file."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: LogFiles,
+        lock: Path,
+        outbox_key: bytes,
+        *,
+        leaf: Leaf,
+        record_id: RecordId,
+    ) -> None:
+        """`leaf` makes a leaf of a record and its number; `record_id` reads a leaf's id."""
+        self._store = store
+        self._log = log
+        self._lock = lock
+        self._outbox_key = outbox_key
+        self._leaf = leaf
+        self._record_id = record_id
+        self._in_step: TreeState | None = None
+
+    async def drain(self) -> int:
+        """Sequence everything that waits now; gives how many records the tree holds then.
+
+        Raises IntegrityError where the tree is damaged or shorter than the store knows, or an
+        outbox row is not authentic; nothing is sequenced then.
+        """
+        with self._alone():
+            state = await self._catch_up()
+            while rows := await self._store.outbox(BATCH):
+                state = await self._sequence(rows)
+                if len(rows) < BATCH:
+                    break
+            return state.size
+
+    async def _catch_up(self) -> TreeState:
+        """Open the tree if another process may have written it, and skip what it holds already."""
+        known = await self._store.tree_state()
+        if known is not None and known == self._in_step:
+            return known
+        await asyncio.to_thread(self._log.open, at_least=known.size if known else 0)
+        state = TreeState(self._log.size, self._log.root())
+        if known is None or known.size < state.size:
+            await self._skip(known.size if known else 0, state)
+        self._in_step = state
+        return state
+
+    async def _skip(self, start: int, state: TreeState) -> None:
+        waiting = {row.id for row in await self._store.outbox(1_000_000)}
+        done = (
+            record
+            for leaf in self._log.read_entries(start, state.size)
+            if (record := self._record_id(leaf)) in waiting
+        )
+        await self._store.commit(Sequenced(tuple(done), state))
+
+    async def _sequence(self, rows: Sequence[OutboxRow]) -> TreeState:
+        for row in rows:
+            if not hmac.compare_digest(row.mac, outbox_mac(self._outbox_key, row.id, row.body)):
+                raise IntegrityError("a record in the outbox was changed")
+        first = self._log.size
+        leaves = [self._leaf(row.body, first + offset) for offset, row in enumerate(rows)]
+        await asyncio.to_thread(self._log.append, leaves)
+        state = TreeState(self._log.size, self._log.root())
+        await self._store.commit(Sequenced(tuple(row.id for row in rows), state))
+        self._in_step = state
+        return state
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock file; it is free again when the process ends, however it ends."""
+        handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def outbox_mac(key: bytes, record_id: str, body: bytes) -> bytes:
+    """What authenticates a record until the tree does."""
+    return hmac.digest(key, record_id.encode() + b"\x00" + body, "sha256")
