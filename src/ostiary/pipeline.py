@@ -143,11 +143,10 @@ class Pipeline:
         except Refusal as refusal:
             return await self._refuse(arrival, progress, refusal)
         except Exception as cause:
-            refusal = explain(cause)
             log.error(
                 "request_failed", request_id=arrival.request_id, cause=type(cause).__name__
             )
-            return await self._refuse(arrival, progress, refusal)
+            return await self._refuse(arrival, progress, explain(cause))
 
     async def _enter(self, arrival: Arrival, progress: _Progress) -> Funded:
         """admit, authn, authz, budget: for every route, administration and privacy too."""

@@ -20,6 +20,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Probe = Callable[[], Awaitable[tuple[int, dict[str, Any]]]]
 
+LEAVE = "ostiary.leave"
 _encode = msgspec.json.Encoder().encode
 _EVERY_ANSWER = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -82,7 +83,7 @@ class Application:
 def leave_with(scope: Scope, task: asyncio.Task[Any] | None) -> None:
     """Let the server cancel the request when its client is gone (`server.py` calls it)."""
     if task is not None:
-        scope.setdefault("extensions", {})["ostiary.leave"] = task.cancel
+        scope[LEAVE] = task.cancel
 
 
 def _well_formed(arrival: Arrival) -> bool:
@@ -165,9 +166,10 @@ class _Reply:
             if answer.screened.checked.stream:
                 await self._stream(answer, headers)
             else:
-                event = await anext(answer.events)
-                body = render.whole(answer, event)
-                await self.whole(200, body, "application/json", headers)
+                async for event in answer.events:
+                    await self.whole(
+                        200, render.whole(answer, event), "application/json", headers
+                    )
         finally:
             await answer.events.aclose()
 

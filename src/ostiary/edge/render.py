@@ -10,7 +10,7 @@ import msgspec
 from ostiary.edge import problem
 from ostiary.errors import Refusal
 from ostiary.exchange import Face, Limit, Screened
-from ostiary.pipeline import Answer, text_of
+from ostiary.pipeline import Answer, Event, text_of
 
 _encode = msgspec.json.Encoder().encode
 _DONE = b"data: [DONE]\n\n"
@@ -25,8 +25,10 @@ def warning(screened: Screened) -> dict[str, Any] | None:
     return {"detected": True, "types": list(screened.warned), "message": WARNING}
 
 
-def whole(answer: Answer, event: Mapping[str, Any]) -> bytes:
-    """A whole answer in its face's shape."""
+def whole(answer: Answer, event: Event) -> bytes:
+    """A whole answer in its face's shape. (A whole answer that fails never gets this far.)"""
+    if isinstance(event, Refusal):
+        raise event
     if answer.screened.checked.funded.admitted.route.face is Face.OPENAI:
         return _encode(event)
     choices = event.get("choices") or [{}]

@@ -7,10 +7,13 @@ leaves cancels its request at once. And nothing is written to the server's own l
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ostiary.edge.app import LEAVE
 
 
 class FrozenHeaders(HttpToolsProtocol):
@@ -26,7 +29,7 @@ class FrozenHeaders(HttpToolsProtocol):
         cycle = self.cycle
         super().connection_lost(exc)
         if cycle is not None and not cycle.response_complete:
-            leave = cycle.scope.get("extensions", {}).get("ostiary.leave")
+            leave: Callable[[], object] | None = cast("Any", cycle.scope).get(LEAVE)
             if leave is not None:
                 leave()
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ostiary.errors import TooManyRequests, Unauthenticated
-from ostiary.exchange import Admitted, Identified, Principal
+from ostiary.exchange import Admitted, Identified, Principal, Vouched
 from ostiary.persons import Persons
 from ostiary.ports import Authenticator, Counters
 
@@ -82,7 +82,7 @@ def _refused(message: str, rule: str) -> Unauthenticated:
     )
 
 
-async def _judge(credential: str, address: str, identities: Identities):  # noqa: ANN202
+async def _judge(credential: str, address: str, identities: Identities) -> Vouched:
     for authenticator in identities.authenticators:
         if authenticator.claims(credential):
             return await authenticator.authenticate(credential, address)
