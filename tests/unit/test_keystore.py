@@ -80,6 +80,14 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_folder_that_cannot_be_made_is_a_wrong_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "keystore.db", tmp_path / "file" / "deep" / "keystore.db"):
+        for create in (True, False):
+            with pytest.raises(ConfigurationError):
+                keystore.connect(path, create=create)
+
+
 def test_an_empty_file_is_not_a_keystore(tmp_path: Path) -> None:
     connection = keystore.connect(tmp_path / "keystore.db", create=True)
     with pytest.raises(ConfigurationError, match="empty"):

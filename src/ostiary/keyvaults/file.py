@@ -65,7 +65,7 @@ class FileVault:
         Raises ConfigurationError for a file that others may read, IntegrityError for a damaged
         one.
         """
-        if not self._path.exists():
+        if not os.access(self._path, os.F_OK):
             self._create()
         root = self._read()[-1]
         version = root.key_id.hex()
