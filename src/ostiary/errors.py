@@ -68,7 +68,7 @@ class Refusal(OstiaryError):
         headers: Mapping[str, str] | None = None,
         findings: Sequence[str] = (),
     ) -> None:
-        """Take a public `message`; `retry_after` is in seconds; `findings` are kinds, never text."""
+        """Take a public `message`; `retry_after` in seconds; `findings` are kinds, never text."""
         super().__init__(message)
         self.message = message
         self.layer = layer
