@@ -1,0 +1,53 @@
+# The two that matter: `make run` and `make test`. Nothing else has to be installed first but
+# Python 3.11 or later with its venv module.
+
+.PHONY: help run setup test test-slow check eval lock
+.DEFAULT_GOAL := help
+
+LOCKS := requirements/bootstrap.txt pyproject.toml scripts/setup
+EVAL ?= ../shared/eval
+ARGS ?=
+
+help:
+	@echo "make run        set up .venv and start the gateway (ARGS=\"--port 9000\" passes options)"
+	@echo "make setup      set up .venv with every extra; the command is .venv/bin/ostiary"
+	@echo "make test       all tests, in an environment of their own (.venv-test)"
+	@echo "make test-slow  the tests that run for minutes"
+	@echo "make check      lint, format, types, imports; changes no file"
+	@echo "make eval       detection scores on the sets in EVAL (default ../shared/eval)"
+	@echo "make lock       write the locked requirements anew"
+
+run: .venv/.ready
+	@.venv/bin/ostiary serve $(ARGS)
+
+setup: .venv/.ready
+
+test: .venv-test/.ready
+	@.venv-test/bin/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-slow: .venv-test/.ready
+	@.venv-test/bin/python -m pytest -m slow $(ARGS)
+
+check: .venv-test/.ready
+	@.venv-test/bin/ruff check
+	@.venv-test/bin/ruff format --check
+	@.venv-test/bin/mypy
+	@.venv-test/bin/lint-imports --no-cache
+
+eval: .venv-test/.ready
+	@test -f "$(EVAL)/evaluate.py" || { echo "No detection sets in $(EVAL): set EVAL." >&2; exit 3; }
+	@for task in pii secrets injection prompt_injection moderation; do \
+		.venv-test/bin/python "$(EVAL)/evaluate.py" --task $$task --data "$(EVAL)" \
+			--detector ostiary.scorecard:$$task || exit 3; \
+	done
+
+lock: .venv-test/.ready
+	@scripts/lock .venv-test/bin/uv
+
+.venv/.ready: requirements/core.txt $(LOCKS)
+	@scripts/setup .venv requirements/core.txt
+	@touch $@
+
+.venv-test/.ready: requirements/test.txt $(LOCKS)
+	@scripts/setup .venv-test requirements/test.txt
+	@touch $@
