@@ -124,7 +124,8 @@ class Vouched:
     """What an authenticator proves. Exactly one of `subject` and `person` is set.
 
     `scopes` is None for an application's token and for a key; a person's token always has a set,
-    even an empty one. `grants` is what a key was given, None for a token.
+    even an empty one. `grants` is what a key was given, None for a token. `client` is the
+    application that asked for a token (`azp` or `appid`), None for a key.
     """
 
     method: str
@@ -136,6 +137,7 @@ class Vouched:
     person: str | None = None
     key_id: str | None = None
     issued_at: float = 0.0
+    client: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
