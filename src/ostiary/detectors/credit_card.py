@@ -6,22 +6,32 @@ import re
 from dataclasses import dataclass
 
 from ostiary.exchange import Finding
-from ostiary.numerals import APART, CONTEXT, GAP, luhn, nearest, only_digits, settled_number
+from ostiary.numerals import (
+    APART,
+    CONTEXT,
+    GAP,
+    candidates,
+    luhn,
+    nearest,
+    only_digits,
+    settled_number,
+)
 from ostiary.ports import Detector
 
-_PLAIN = re.compile(r"(?<![\d])(?<!\d[.,])\d{12,19}(?![\d]|[.,]\d)")
+_PLAIN = re.compile(r"(?<!\d)(?<!\d[.,])(\d{12,19})(?!\d|[.,]\d)", re.ASCII)
 _GROUPED = re.compile(
-    r"(?<!\d)(?=(\d{4}([ ._-])(?:\d{4}\2\d{4}\2\d{1,4}(?:\2\d{1,3})?|\d{6}\2\d{4,5}))(?!\d))"
+    r"(?<!\d)(?=(\d{4}([ ._-])(?:\d{4}\2\d{4}\2\d{1,4}(?:\2\d{1,3})?|\d{6}\2\d{4,5}))(?!\d))",
+    re.ASCII,
 )
-_GROUPED_SIXTEEN = re.compile(r"(?<!\d)(?=(\d{4}([ ._-])\d{4}\2\d{4}\2\d{4})(?!\d))")
-_SPACED = re.compile(rf"{APART}\d(?:{GAP}{{1,3}}\d){{11,18}}(?!{GAP}{{0,3}}\d)")
+_LOOSE = re.compile(r"(?<!\d)(?=(\d{4}(?:[ \t._\-*`]{1,4}+\d{4}){3})(?!\d))", re.ASCII)
+_SPACED = re.compile(rf"{APART}(\d(?:{GAP}{{1,3}}\d){{11,18}})(?!{GAP}{{0,3}}\d)", re.ASCII)
 _HOLD = 19 + 18 * 3 + 5
 _WORDS = re.compile(
     r"(?P<mine>card|visa|mastercard|amex|american express|discover|diners|jcb|maestro|paid with"
-    r"|karte|tarjeta|carte|cart[aã]o|carta di)"
+    r"|karte|tarjeta|carte|cartao|carta di)"
     r"|(?P<other>order|ticket|invoice|tracking|serial|isbn|imei|ean\b|gtin|commit|timestamp"
     r"|(?<![a-z])id\b|reference)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -58,10 +68,7 @@ class _CreditCard:
 
     def find(self, text: str) -> list[Finding]:
         """Whole, in the groups that cards are printed in, or spaced out digit by digit."""
-        spans = {m.span() for m in _PLAIN.finditer(text)}
-        spans |= {m.span(1) for m in _GROUPED.finditer(text)}
-        spans |= {m.span(1) for m in _GROUPED_SIXTEEN.finditer(text)}
-        spans |= {m.span() for m in _SPACED.finditer(text)}
+        spans = set(candidates(text, _PLAIN, _GROUPED, _LOOSE, _SPACED))
         return [Finding(self.kind, a, b) for a, b in sorted(spans) if self._holds(text, a, b)]
 
     def settled(self, text: str) -> int:

@@ -17,14 +17,26 @@ _LOCAL_STRIP = ".!#$%&^~-+"
 _DOMAIN = re.compile(rf"(?!-)[\w.\-]{{1,{_DOMAIN_MAX}}}")
 _SERVICE_ACCOUNTS = frozenset({"git", "hg", "svn"})
 
-_AT = re.compile(r"(?i:[ \t]at[ \t]|[ \t]?[\[({<][ \t]?(?:at|@)[ \t]?[\])}>][ \t]?)")
-_NAME_REVERSED = re.compile(
-    r"([A-Za-z0-9_+\-.%]{1,40}"
-    r"(?:(?i:[ \t]tod[ \t]|[ \t]?[\])}][ \t]?(?:tod|\.)[ \t]?[\[({][ \t]?)[A-Za-z0-9_+\-.%]{1,30}){0,3})"
-)
-_DOT = r"(?i:[ \t]dot[ \t]|[ \t]?[\[({<][ \t]?(?:dot|\.)[ \t]?[\])}>][ \t]?)"
-_HOST = re.compile(rf"[A-Za-z0-9\-]{{1,40}}(?:(?:{_DOT}|\.)[A-Za-z0-9\-]{{1,30}}){{1,4}}")
+_BRACKETS = ("()", "[]", "{}", "<>")
+
+
+def _spelled_out(*words: str, backwards: bool = False) -> str:
+    """A pattern for a word that stands for a sign: bracketed, or between single blanks."""
+    either = "|".join(re.escape(word[::-1] if backwards else word) for word in words)
+    pairs = (pair[::-1] if backwards else pair for pair in _BRACKETS)
+    bracketed = "|".join(f"{re.escape(left)}(?:{either}){re.escape(right)}" for left, right in pairs)
+    plain = words[0][::-1] if backwards else words[0]
+    return rf"(?i:[ \t](?:{plain}|{bracketed})[ \t]|{bracketed})"
+
+
+_DOT = _spelled_out("dot", ".")
+_AT = re.compile(_spelled_out("at", "@"))
 _SPELLED_DOT = re.compile(_DOT)
+_LABEL = r"[A-Za-z0-9_+\-.%]"
+_NAME_REVERSED = re.compile(
+    rf"{_LABEL}{{1,40}}(?:{_spelled_out('dot', '.', backwards=True)}{_LABEL}{{1,30}}){{0,3}}"
+)
+_HOST = re.compile(rf"[A-Za-z0-9\-]{{1,40}}(?:(?:{_DOT}|\.)[A-Za-z0-9\-]{{1,30}}){{1,4}}")
 _TOP_LEVEL = re.compile(
     r"(?i:com|net|org|edu|gov|mil|int|info|biz|name|io|ai|app|dev|me|tv|co|xyz|online|site|shop"
     r"|[a-z]{2})\Z"
@@ -34,10 +46,9 @@ _NOT_A_NAME = frozenset(
     "stay working work located based found out shop buy book find visit check".split()
 )
 _MARKS = frozenset(
-    f"{left}{word}{right}"
-    for word in ("at", "dot", "@", ".")
-    for left, right in (("", ""), ("(", ")"), ("[", "]"), ("{", "}"), ("<", ">"))
-) - {"@", "."}
+    ["at", "dot"]
+    + [f"{left}{word}{right}" for word in ("at", "dot", "@", ".") for left, right in _BRACKETS]
+)
 _MARK_BEGINNINGS = frozenset(mark[:n] for mark in _MARKS for n in range(len(mark) + 1))
 
 
@@ -65,7 +76,7 @@ class _EmailAddress:
     kind = "email_address"
     personal = True
     reach = _REACH
-    sign = r"@|(?i:dot)|[\[({<] ?\. ?[\])}>]"
+    sign = r"@|(?i:dot)|\[\.\]|\(\.\)"
 
     def find(self, text: str) -> list[Finding]:
         """Around each sign `@`, and around each "at" that is followed by a "dot"."""
@@ -75,7 +86,7 @@ class _EmailAddress:
             if found := self._around(text, at):
                 findings.append(found)
             at = text.find("@", at + 1)
-        if _SPELLED_DOT.search(text):
+        if "dot" in text.lower() or "[.]" in text or "(.)" in text:
             findings += [f for m in _AT.finditer(text) if (f := self._spelled(text, m))]
             findings += self._half_spelled(text)
             findings.sort(key=lambda finding: finding.start)
@@ -84,23 +95,27 @@ class _EmailAddress:
     def settled(self, text: str) -> int:
         """Up to the last word, or the words around an "at" or a "dot" that may go on."""
         tail = text[-_REACH // 2 :]
-        words = tail.split(" ")[-12:] if "\t" not in tail else tail.replace("\t", " ").split(" ")
+        words = tail.replace("\t", " ").rsplit(" ", 3)
+        marked = len(words) > 2 and not _MARKS.isdisjoint((words[-2].lower(), words[-3].lower()))
+        if marked or words[-1].lower() in _MARK_BEGINNINGS:
+            words = tail.replace("\t", " ").rsplit(" ", 24)
         index = len(words) - 1
-        last = words[index].lower()
-        if index and last in _MARK_BEGINNINGS:
+        if index and words[index].lower() in _MARK_BEGINNINGS:
+            index -= 1
+        if index and words[index].lower() in _MARKS:
             index -= 1
         while index > 1 and words[index - 1].lower() in _MARKS:
             index -= 2
-        held = len(words) - index - 1 + sum(map(len, words[index:]))
         if index == len(words) - 1:
-            held = self._held_word(last)
+            return len(text) - self._held_word(words[index])
+        held = len(words) - index - 1 + sum(map(len, words[index:]))
         return len(text) - min(held, len(tail))
 
     @staticmethod
     def _held_word(word: str) -> int:
         """How much of the last word may belong to an address that is not finished."""
         word = word[max(word.rfind("\n"), word.rfind("\r")) + 1 :]
-        if len(word) > _LOCAL_MAX and not _AT.search(word) and "@" not in word:
+        if len(word) > _LOCAL_MAX and "@" not in word and not _AT.search(word):
             return _LOCAL_MAX
         return len(word)
 

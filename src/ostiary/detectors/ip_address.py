@@ -12,11 +12,15 @@ from ostiary.ports import Detector
 
 _V4 = re.compile(
     r"(?<![\w.\-])(?<!\d,)(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}"
-    r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?![\w\-]|\.\w)"
+    r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?![\w\-]|\.\w)",
+    re.ASCII,
 )
-_V6 = re.compile(r"[0-9A-Fa-f:.]++(?!\w)")
+_V4_SIGN = re.compile(r"[0-9]\.[0-9]")
+_V6_SIGN = re.compile(r":[0-9A-Fa-f]{0,4}:")
+_V6 = re.compile(r"[0-9A-Fa-f:.]++(?!\w)", re.ASCII)
 _V6_START = re.compile(
-    r"(?:(?<![\w:.])|(?<=[G-Zg-z\])]:))(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:])(?=[0-9A-Fa-f:])"
+    r"(?:(?<![\w:.])|(?<=[G-Zg-z\])]:))(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:])(?=[0-9A-Fa-f:])",
+    re.ASCII,
 )
 _LONGEST = 45
 _TAIL = re.compile(r"[0-9A-Fa-f:.]+\Z")
@@ -24,7 +28,7 @@ _HOLD = _LONGEST + 3
 _WORDS = re.compile(
     r"(?P<version>version|release|\bver\b|firmware|build|\bv\.?(?= ?\Z)|section|chapter|netmask|mask)"
     r"|(?P<address>\bip\b|address|host|server|from|client)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _CONTEXT = 24
 
@@ -43,13 +47,11 @@ class _IpAddress:
     def find(self, text: str) -> list[Finding]:
         """Addresses but loopback, unspecified, masks, and what is called a version."""
         findings = []
-        if "." in text:
+        if _V4_SIGN.search(text):
             for match in _V4.finditer(text):
-                if not match.group().startswith(("127.", "0.", "255.")) and (
-                    nearest(_WORDS, text, match.start(), _CONTEXT) != "version"
-                ):
+                if self._personal(text, match):
                     findings.append(Finding(self.kind, *match.span()))
-        if ":" in text:
+        if _V6_SIGN.search(text):
             for begin in _V6_START.finditer(text):
                 end = self._v6_end(text, begin.start())
                 if end:
@@ -61,6 +63,16 @@ class _IpAddress:
         """Up to a run of the characters of an address."""
         match = _TAIL.search(text, max(0, len(text) - _HOLD))
         return match.start() if match else len(text)
+
+    @staticmethod
+    def _personal(text: str, match: re.Match[str]) -> bool:
+        """Not a loopback address, a mask, a whole network, or the number of a version."""
+        value = match.group()
+        if value.startswith(("127.", "0.", "255.")):
+            return False
+        if value.endswith(".0") and text[match.end() : match.end() + 1] == "/":
+            return False
+        return nearest(_WORDS, text, match.start(), _CONTEXT) != "version"
 
     @staticmethod
     def _v6_end(text: str, start: int) -> int:

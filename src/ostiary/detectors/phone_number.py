@@ -6,40 +6,60 @@ import re
 from dataclasses import dataclass
 
 from ostiary.exchange import Finding
-from ostiary.numerals import CONTEXT, nearest, only_digits, settled_number
+from ostiary.numerals import (
+    CONTEXT,
+    GAP,
+    candidates,
+    nearest,
+    only_digits,
+    settled_number,
+)
 from ostiary.ports import Detector
 
 _EXTENSION = r"(?: ?(?:x|ext\.?) ?\d{1,5})?+"
+_GAP = r"[ .\-/()*]"
+_FIRST = rf"(?<!\d)(?<!\d{_GAP})(?<!\d{_GAP}{{2}})(?<!\d{_GAP}{{3}})(?<!\d[.,:])(?<![.#$])"
 _INTERNATIONAL = re.compile(
-    rf"(?<![\w+])(?:\+\(?|00(?=[1-9 .\-]))\d(?:[ .\-/()]{{0,2}}\d){{6,15}}(?!\d){_EXTENSION}"
+    rf"((?:(?<![\w+])\+\(?|{_FIRST}00(?=[1-9 .\-]))\d(?:[ .\-/()*]{{0,2}}\d){{6,15}}(?!\d){_EXTENSION})",
+    re.ASCII,
 )
 _NORTH_AMERICAN = re.compile(
-    r"(?<![\w(])(?<!\d[.,:])(?:1[ .\-])?(?:\(\d{3}\)[ .\-]?|\d{3}([ .\-]))\d{3}[ .\-]\d{4}(?!\d)"
-    + _EXTENSION
+    r"(?<![\d(])(?<!\d[.,:])((?:1[ .\-])?(?:\(\d{3}[*`]{0,2}\)[ .\-]{0,4}|\d{3}[ .\-])\d{3}[ .\-]\d{4}(?!\d)"
+    rf"{_EXTENSION})",
+    re.ASCII,
 )
 _NATIONAL = re.compile(
-    r"(?<![\w(])(?<!\d[.,:])(?:\(0\d{1,4}\)|0\d{1,4})(?:[ .\-/]{1,2}\d{2,8}){1,5}(?!\d)" + _EXTENSION
+    rf"{_FIRST}((?:\(\d{{2,4}}\)|0\d{{1,4}})(?:[ .\-/]{{1,2}}\d{{2,8}}){{1,5}}(?!\d){_EXTENSION})",
+    re.ASCII,
 )
 _BARE = re.compile(
-    rf"(?<![\w(#$€£])(?<!\d[.,:])\(?\d(?:\)?[ .\-/]?\(?\d){{5,12}}(?![\d]){_EXTENSION}(?![\w%]|[.,]\d)"
+    rf"{_FIRST}(?<!\w)(\(?\d(?:\)?[ .\-/]?\(?\d){{5,12}}(?!\d){_EXTENSION})(?![\w%]|[.,]\d|[ .\-/]\d)",
+    re.ASCII,
 )
+_SPACED = re.compile(rf"{_FIRST}(\(?[ ._\-]?\d(?:[ ._\-()]{{1,5}}\d){{9}})(?!{GAP}{{0,3}}\d)", re.ASCII)
 _LONGEST = 64
 _AFTER = 10
 _HOLD = _LONGEST + _AFTER
 _TAIL = re.compile(
-    r"(?:[+(]{1,2}|[+(]{0,2}\d[\d .\-/()]*+(?:(?i:x|ext?\.?) ?\d{0,6})?+(?i:[a-z]{0,8}))\Z"
+    r"(?:[+(]{1,2}[ ._\-]?|[+(]{0,2}[ ._\-]?\d[\d ._\-/()*`\t]*+"
+    r"(?:(?i:x|ext?\.?) ?\d{0,6})?+(?i: ?\(?[a-z]{0,8})[.,]?)\Z",
+    re.ASCII,
 )
 _WORDS = re.compile(
-    r"(?P<phone>phone|\btel\b|tel[:.]|t[eé]l\b|telefon|tel[eé]fono|telefone|t[eé]l[eé]phone|mobile"
-    r"|mobil\b|m[oó]vil|\bcell|celular|\bfax|\bcall|\bring|\bdial|reach (?:me|us|him|her|them|out)"
+    r"(?P<phone>phone|\btel\b|tel[:.]|telefon|telefono|telefone|telephone|mobile"
+    r"|mobil\b|movil|\bcell|celular|\bfax|\bcall|\bring|\bdial|reach (?:me|us|him|her|them|out)"
     r"|answering at|whatsapp|\bsms\b|\btext (?:me|us|him|her)|hotline|\bdesk\b|\boffice:|landline"
     r"|registered(?: number)?|number on file|contact (?:me|us|him|her|number|no)|my number"
     r"|cep numaram|numer telefonu|puhelin)"
-    r"|(?P<other>order|ticket|invoice|tracking|version|timestamp|isbn|account|card|ssn|social"
+    r"|(?P<other>order|ticket|invoice|tracking|version|timestamp|isbn|account|card|suite|apartment|ssn|social"
     r"|routing|serial|amount|\bid\b|passport|licen[cs]e|iban|number is|coordinates|nhs|tax|pesel"
     r"|commit|compute|price|date|zip|aadhaar|\bpan\b|cpf|bsn|tfn|sin\b)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
+_SHAPE = re.compile(
+    r"\(?0\d{1,4}[) .\-/]|\([ ._\-]?\d|00|(?:1[ .\-])?\d{3}[ .\-]\d{3}[ .\-]\d{4}\Z", re.ASCII
+)
+_AFTER_NUMBER = re.compile(r"[ ]?[xe].*")
 _WORD_AFTER = re.compile(r" ?(?i:\(?(?:office|fax|mobile|cell|phone|home|work|tel))\b")
 
 
@@ -57,44 +77,35 @@ class _PhoneNumber:
     def find(self, text: str) -> list[Finding]:
         """Forms that speak for themselves; bare digits only beside a word for telephones."""
         spans: dict[int, int] = {}
-        for match in _INTERNATIONAL.finditer(text):
-            self._keep(spans, match, 8, 15)
-        for match in _NORTH_AMERICAN.finditer(text):
-            if self._north_american(text, match):
-                self._keep(spans, match, 10, 16)
-        for match in _NATIONAL.finditer(text):
-            if self._national(text, match):
-                self._keep(spans, match, 8, 12)
-        for match in _BARE.finditer(text):
-            if self._called(text, match):
-                self._keep(spans, match, 6, 13)
-        return [Finding(self.kind, a, b) for a, b in sorted(spans.items())]
+        for start, end in candidates(
+            text, _INTERNATIONAL, _NORTH_AMERICAN, _NATIONAL, _SPACED, _BARE
+        ):
+            if end > spans.get(start, 0) and self._holds(text, start, end):
+                spans[start] = end
+        return [Finding(self.kind, start, end) for start, end in sorted(spans.items())]
 
     def settled(self, text: str) -> int:
         """Up to a number that may go on, with the word right after it."""
         return settled_number(text, _HOLD, _TAIL)
 
     @staticmethod
-    def _keep(spans: dict[int, int], match: re.Match[str], least: int, most: int) -> None:
-        if least <= len(only_digits(match.group())) <= most + 5 and len(match.group()) <= _LONGEST:
-            spans[match.start()] = max(match.end(), spans.get(match.start(), 0))
-
-    @staticmethod
-    def _called(text: str, match: re.Match[str]) -> bool:
-        if _WORD_AFTER.match(text, match.end()):
-            return True
-        return nearest(_WORDS, text, match.start()) == "phone"
-
-    @staticmethod
-    def _national(text: str, match: re.Match[str]) -> bool:
-        digits = only_digits(match.group())
-        if not 9 <= len(digits) <= 11 or "." in match.group()[:3]:
+    def _holds(text: str, start: int, end: int) -> bool:
+        """Whether the form, or a word beside it, says that this is a telephone number."""
+        value = text[start:end]
+        number = _AFTER_NUMBER.sub("", value)
+        digits = only_digits(number)
+        if not 6 <= len(digits) <= 16 or len(value) > _LONGEST:
             return False
-        return nearest(_WORDS, text, match.start()) != "other"
-
-    @staticmethod
-    def _north_american(text: str, match: re.Match[str]) -> bool:
-        return nearest(_WORDS, text, match.start()) != "other"
+        if value[0] == "+":
+            return len(digits) >= 8
+        if len(value) > len(number) or _WORD_AFTER.match(text, end):
+            return True
+        word = nearest(_WORDS, text, start)
+        if word == "phone":
+            return True
+        if word == "other" or len(digits) < 9 or number.isdigit():
+            return False
+        return bool(_SHAPE.match(number))
 
 
 def build(options: Options) -> Detector:

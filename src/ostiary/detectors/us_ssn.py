@@ -6,18 +6,29 @@ import re
 from dataclasses import dataclass
 
 from ostiary.exchange import Finding
-from ostiary.numerals import APART, CONTEXT, GAP, nearest, only_digits, settled_number
+from ostiary.numerals import (
+    APART,
+    CONTEXT,
+    GAP,
+    MARKUP,
+    candidates,
+    nearest,
+    only_digits,
+    settled_number,
+)
 from ostiary.ports import Detector
 
-_WRITTEN = re.compile(r"(?<!\d)\d{3}([-. ])\d{2}\1\d{4}(?!\d)")
-_SPACED = re.compile(rf"{APART}\d(?:{GAP}{{1,3}}\d){{8}}(?!{GAP}{{0,3}}\d)")
-_PLAIN = re.compile(r"(?<![\w.,#\-])\d{9}(?![\w\-]|[.,]\d)")
-_HOLD = 9 + 8 * 3 + 5
+_WRITTEN = re.compile(
+    rf"(?<!\d)(\d{{3}}{MARKUP}([-. ]){MARKUP}\d{{2}}{MARKUP}\2{MARKUP}\d{{4}})(?!\d|\2\d)", re.ASCII
+)
+_SPACED = re.compile(rf"{APART}(\d(?:{GAP}{{1,3}}\d){{8}})(?!{GAP}{{0,3}}\d)", re.ASCII)
+_PLAIN = re.compile(r"(?<![\w.,#\-])(\d{9})(?![\w\-]|[.,]\d)", re.ASCII)
+_HOLD = 9 + 6 * 4 + 8 + 5
 _WORDS = re.compile(
     r"(?P<mine>ssn|social[ -]?sec|soc\.? sec|social number|taxpayer|my details|my data)"
     r"|(?P<other>routing|aba\b|account|order|invoice|ticket|tracking|passport|licen[cs]e|sin\b"
-    r"|insurance|tfn|bsn|tax file|nhs|phone|mobile|tel\b|fax|zip|serial|part n|sku|isbn|id\b)",
-    re.IGNORECASE,
+    r"|suite|apartment|insurance|tfn|bsn|tax file|nhs|phone|mobile|tel\b|fax|zip|serial|part n|sku|isbn|id\b)",
+    re.IGNORECASE | re.ASCII,
 )
 _PUBLISHED = frozenset({"078051120", "219099999", "123456789", "987654321"})
 
@@ -45,27 +56,29 @@ class _UsSsn:
 
     def find(self, text: str) -> list[Finding]:
         """Written 3-2-4, spaced out digit by digit, or nine bare digits after a word for it."""
-        spans = [m.span() for m in _WRITTEN.finditer(text) if self._alone(text, m)]
-        spans += [m.span() for m in _SPACED.finditer(text)]
-        spans += [
-            m.span()
-            for m in _PLAIN.finditer(text)
-            if m.group() not in _PUBLISHED
-            and nearest(_WORDS, text, m.start(), CONTEXT * 2) == "mine"
+        return [
+            Finding(self.kind, start, end)
+            for start, end in sorted(candidates(text, _WRITTEN, _SPACED, _PLAIN))
+            if issued(only_digits(text[start:end])) and self._called(text, start, end)
         ]
-        return [Finding(self.kind, a, b) for a, b in sorted(spans) if issued(only_digits(text[a:b]))]
 
     def settled(self, text: str) -> int:
         """Up to a number that may go on."""
         return settled_number(text, _HOLD)
 
     @staticmethod
-    def _alone(text: str, match: re.Match[str]) -> bool:
-        """No further group hangs on by the same sign: then it is some longer number."""
-        start, end = match.span()
-        before = start > 1 and text[start - 1] == match[1] and text[start - 2].isdigit()
-        after = text[end : end + 1] == match[1] and text[end + 1 : end + 2].isdigit()
-        return not before and not after
+    def _called(text: str, start: int, end: int) -> bool:
+        """Dashes speak for themselves; other forms need that nothing, or something, is said."""
+        value = text[start:end]
+        if value.isdigit():
+            words = nearest(_WORDS, text, start, CONTEXT * 2)
+            return words == "mine" and value not in _PUBLISHED
+        digits = only_digits(value)
+        if digits in _PUBLISHED or len(set(digits)) < 3:
+            return False
+        if text[start - 2 : start - 1].isdigit() and text[start - 1] == value[3]:
+            return False
+        return "-" in value or nearest(_WORDS, text, start) != "other"
 
 
 def build(options: Options) -> Detector:
