@@ -1,0 +1,107 @@
+"""Text as a reader sees it, for detection only: what is sent on is never altered.
+
+`fold` maps each character to at most one: compatibility forms, look-alike letters and the digits of
+every script become ASCII, the families of dashes, dots and spaces one of each, accents go, and what
+is not seen at all (zero-width, bidi, soft hyphen, variation selector, tag, combining mark) is
+dropped. Since nothing grows, the way back is one offset per character, and since each character
+folds by itself, text may be folded piece by piece.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+MAX_UNSEEN = 64
+"""A longer run of unseen characters is a break, so that what is held back stays bounded."""
+
+BREAK = "\n"
+
+_UNSEEN_CATEGORIES = frozenset({"Cf", "Mn", "Me"})
+_UNSEEN = frozenset("\u115f\u1160\u3164\uffa0")
+_DASHES = frozenset("\u2212\u2043\u02d7\u2796\u2010\u2011")
+_LOOK_ALIKES = dict(
+    zip(
+        "аеорсхуіјѕһԁɡӏАВЕЗКМНОРСТХУІЈЅοαινρτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧıℓ。｡․٫∕⁄∖∶ː‘’‚‛ʼ′“”„‟″‹›⠀",
+        "aeopcxyijshdglABE3KMHOPCTXYIJSoaivptuxABEZHIKMNOPTYXil....//\\::''''''\"\"\"\"\"<> ",
+        strict=True,
+    )
+)
+
+
+class Folded(NamedTuple):
+    """Folded text and, for each of its characters, the offset of the character it came from."""
+
+    text: str
+    origin: Sequence[int]
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """The range of the original that the non-empty range of folded text came from."""
+        return self.origin[start], self.origin[end - 1] + 1
+
+
+def _fold_character(character: str) -> str:
+    """One character, or nothing where a reader would see none."""
+    if character in _LOOK_ALIKES:
+        return _LOOK_ALIKES[character]
+    category = unicodedata.category(character)
+    if category in _UNSEEN_CATEGORIES or character in _UNSEEN:
+        return ""
+    digit = unicodedata.digit(character, None)
+    if digit is not None:
+        return str(digit)
+    if category == "Pd" or character in _DASHES:
+        return "-"
+    if category == "Zs":
+        return " "
+    if category in {"Zl", "Zp"} or character == "\x85":
+        return BREAK
+    base = [c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c)]
+    if len(base) == 1 and base[0] != character:
+        return _fold_character(base[0]) or character
+    return character
+
+
+class _Table(dict[int, str]):
+    """Filled as characters are met; at most one entry per code point."""
+
+    def __missing__(self, code: int) -> str:
+        folded = chr(code) if code < 128 else _fold_character(chr(code))
+        self[code] = folded
+        return folded
+
+
+_TABLE = _Table()
+
+
+def fold_piece(text: str, offset: int, unseen: int) -> tuple[Folded, int]:
+    """Fold the next piece of a longer text, in time linear in the piece.
+
+    `offset` is where the piece begins in the whole, `unseen` what the last call returned (0 at the
+    beginning): the length of the run of unseen characters that the text so far ends in.
+    """
+    if text.isascii():
+        return Folded(text, range(offset, offset + len(text))), 0 if text else unseen
+    folded = text.translate(_TABLE)
+    if len(folded) == len(text):
+        return Folded(folded, range(offset, offset + len(text))), 0
+    characters: list[str] = []
+    origin: list[int] = []
+    for position, code in enumerate(map(ord, text), offset):
+        character = _TABLE[code]
+        if character:
+            unseen = 0
+        else:
+            unseen += 1
+            if unseen <= MAX_UNSEEN:
+                continue
+            character, unseen = BREAK, 0
+        characters.append(character)
+        origin.append(position)
+    return Folded("".join(characters), origin), unseen
+
+
+def fold(text: str) -> Folded:
+    """Fold a whole text; ASCII is given back as it is, at no cost."""
+    return fold_piece(text, 0, 0)[0]

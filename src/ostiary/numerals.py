@@ -1,0 +1,80 @@
+"""What the detectors of written numbers share: regions, boundaries, check digits, words nearby.
+
+Patterns here and there are ASCII: folded text has no other digits, and a number glued to letters of
+another script stands alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+CONTEXT = 60
+"""How many characters to the left of a number are read for words that say what it is."""
+
+GAP = r"[ ._\-/*`]"
+"""One character that may stand between the digits of one number."""
+
+MARKUP = r"[*`]{0,4}+"
+"""Emphasis that begins or ends inside a number."""
+
+APART = rf"(?<!\d)(?<!\d{GAP})(?<!\d{GAP}{{2}})(?<!\d{GAP}{{3}})"
+"""Looking left: no digit belongs to the same spaced-out number."""
+
+BEFORE, AFTER = 6, 16
+"""What a pattern may read to the left and to the right of a region."""
+
+_REGION = re.compile(r"[0-9](?:[ ._\-/*`()\t]{0,5}+[0-9]){5,}+")
+DIGITS = re.compile(r"\d[\d ._\-/*`()\t]*+,?\Z", re.ASCII)
+"""The end of a text in which a number has begun and may go on."""
+
+
+def luhn(digits: str) -> bool:
+    """Whether the check digit is right (ISO/IEC 7812-1 annex B); `digits` are ASCII digits."""
+    odd = sum(map(int, digits[-1::-2]))
+    even = sum((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)[int(d)] for d in digits[-2::-2])
+    return (odd + even) % 10 == 0
+
+
+def only_digits(text: str) -> str:
+    """The ASCII digits of `text`, in order."""
+    return "".join(c for c in text if "0" <= c <= "9")
+
+
+def candidates(text: str, *patterns: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+    """Where group 1 of `patterns` matches, beginning in or right before six digits or more.
+
+    A pattern may look `BEFORE - 2` characters to its left and `AFTER` beyond its last digit, and must
+    be written so that no match can hide another one. Most text holds no such stretch: one pass.
+    """
+    for region in _REGION.finditer(text):
+        start, end = region.span()
+        first = max(0, start - BEFORE)
+        part = text[first : end + AFTER]
+        for pattern in patterns:
+            for match in pattern.finditer(part, max(0, start - first - 2)):
+                if match.start() >= end - first:
+                    break
+                yield first + match.start(1), first + match.end(1)
+
+
+def nearest(words: re.Pattern[str], text: str, start: int, width: int = CONTEXT) -> str:
+    """The name of the group of `words` that matches nearest to the left of `start`, or ''.
+
+    Reads at most `width` characters, never across a blank line.
+    """
+    context = text[max(0, start - width) : start]
+    context = context[context.rfind("\n\n") + 1 :]
+    name = ""
+    for match in words.finditer(context):
+        name = match.lastgroup or ""
+    return name
+
+
+def settled_number(text: str, hold: int, tail: re.Pattern[str] = DIGITS) -> int:
+    """The offset of what matches `tail`, a number that may still grow; at most `hold` from the end.
+
+    `hold` is the longest finding plus what a detector reads to its right.
+    """
+    match = tail.search(text, max(0, len(text) - hold))
+    return match.start() if match else len(text)

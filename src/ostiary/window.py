@@ -1,0 +1,158 @@
+"""The hold-back window of the answer guard: one channel of text, released as soon as it is decided.
+
+What comes out depends on the text alone: never on how it was cut, never on time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from ostiary.exchange import Action, Finding
+from ostiary.folding import fold_piece
+from ostiary.ports import Detector
+from ostiary.spans import Cover, Decided, cover, render
+
+
+class _Reader:
+    """One detector and how far (in absolute folded offsets) its verdict is final."""
+
+    __slots__ = ("action", "detector", "done", "sign")
+
+    def __init__(self, detector: Detector, action: Action) -> None:
+        self.detector = detector
+        self.action = action
+        self.sign = re.compile(detector.sign)
+        self.done = 0
+
+
+class Window:
+    """Feed the pieces of one text, get back what may be released; law below.
+
+    For every way to cut a text, what `feed` and `close` return, joined, is `spans.apply` of the whole
+    text with all its findings, and `findings` counts the same kinds. Until it is decided, at most
+    the `reach` of the slowest enforced detector is held back, and three times that is kept.
+    Detectors whose action is `off` are not asked; those that are only observed hold nothing back.
+    From a block on nothing is released, and only findings up to it are counted.
+    """
+
+    def __init__(self, detectors: Iterable[Detector], actions: Mapping[str, Action]) -> None:
+        """Ask those of `detectors` whose kind has an action other than `off`; a missing one is."""
+        self._readers = [
+            _Reader(detector, action)
+            for detector in detectors
+            if (action := actions.get(detector.kind, Action.OFF)) is not Action.OFF
+        ]
+        self._enforced = [r for r in self._readers if r.action is not Action.OBSERVE]
+        self._context = max((r.detector.reach for r in self._readers), default=0)
+        self._folded = ""  # context and what is not final, beginning at _base
+        self._origin: list[int] = []  # where each character of _folded came from
+        self._base = 0
+        self._unseen = 0
+        self._text = ""  # what is not released, beginning at _released
+        self._released = 0
+        self._covers: list[Cover] = []
+        self._in_marker = False
+        self._ahead: list[tuple[int, str]] = []  # findings that begin in text not released
+        self._counts: Counter[str] = Counter()
+        self._blocked_at: int | None = None
+        self._block_done = 0
+        self._stopped = False
+
+    @property
+    def findings(self) -> Counter[str]:
+        """How many of each kind begin in the text that is decided, those only observed too."""
+        return Counter(self._counts)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a finding came up that the policy blocks: nothing from it on is released."""
+        return self._stopped
+
+    def feed(self, text: str) -> str:
+        """Take the next piece; give back what is decided now."""
+        if self._stopped and all(reader.done > self._block_done for reader in self._readers):
+            return ""
+        piece, self._unseen = fold_piece(text, self._released + len(self._text), self._unseen)
+        self._text += text
+        self._folded += piece.text
+        self._origin.extend(piece.origin)
+        for reader in self._readers:
+            self._read(reader, reader.detector.settled(self._folded) + self._base)
+        settled = min((r.done for r in self._enforced), default=self._base + len(self._folded))
+        out = self._release(self._position(settled))
+        self._forget()
+        return out
+
+    def close(self) -> str:
+        """The text ends here; give back the rest."""
+        for reader in self._readers:
+            self._read(reader, self._base + len(self._folded))
+        return self._release(self._released + len(self._text))
+
+    def _position(self, settled: int) -> int:
+        """Where in the text the folded offset `settled` is; unseen characters before it count."""
+        index = settled - self._base
+        if index < len(self._origin):
+            return self._origin[index]
+        return self._released + len(self._text)
+
+    def _read(self, reader: _Reader, settled: int) -> None:
+        """Take over the findings that have become final."""
+        if settled <= reader.done:
+            return
+        begin = reader.done - self._base
+        if reader.sign.search(self._folded, begin):
+            first = max(0, begin - reader.detector.reach)
+            for found in reader.detector.find(self._folded[first:]):
+                if begin <= found.start + first < settled - self._base:
+                    self._take(reader.action, found, first)
+        reader.done = settled
+
+    def _take(self, action: Action, found: Finding, first: int) -> None:
+        start = self._origin[found.start + first]
+        end = self._origin[found.end + first - 1] + 1
+        if start >= self._released:
+            self._ahead.append((start, found.kind))
+        elif self._blocked_at is None or start <= self._blocked_at:
+            self._counts[found.kind] += 1
+        if action is Action.BLOCK and (self._blocked_at is None or start < self._blocked_at):
+            self._blocked_at = start
+            self._block_done = found.start + first + self._base
+        if not self._stopped:
+            decided = Decided(Finding(found.kind, start, end), action)
+            if made := cover(self._text, decided, self._released):
+                self._covers.append(made)
+
+    def _release(self, end: int) -> str:
+        """Give out the text before `end`, or before the block that comes first."""
+        if self._stopped:
+            end = self._released
+        elif self._blocked_at is not None and self._blocked_at < end:
+            end, self._stopped = self._blocked_at, True
+        size = end - self._released
+        out, self._in_marker = render(
+            self._text[:size], self._covers, self._released, self._in_marker
+        )
+        self._text = self._text[size:]
+        self._released = end
+        if self._covers:
+            self._covers = [one for one in self._covers if one.end > end]
+        if self._ahead:
+            last = end if self._stopped else end - 1
+            self._counts.update(kind for start, kind in self._ahead if start <= last)
+            self._ahead = [one for one in self._ahead if one[0] > last]
+        return out
+
+    def _forget(self) -> None:
+        """Drop what no detector can look back to."""
+        needed = min((reader.done for reader in self._readers), default=0)
+        surplus = needed - self._base - self._context
+        if not self._readers:
+            surplus = len(self._folded)
+        elif surplus <= self._context:
+            return
+        self._folded = self._folded[surplus:]
+        del self._origin[:surplus]
+        self._base += surplus
