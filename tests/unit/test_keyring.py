@@ -399,6 +399,22 @@ def test_rows_of_another_keystore_under_the_same_root_are_refused(tmp_path: Path
     ring.close()
 
 
+def test_wrapped_keys_are_bound_to_the_identity_of_their_keystore(keyring: Keyring) -> None:
+    keyring.create_subject(ANN)
+    keyring._forget()
+    keyring._identity = "another keystore"
+    with pytest.raises(IntegrityError):
+        keyring.data_key(ANN)
+
+
+def test_an_epoch_that_unwraps_to_another_key_is_refused_by_its_commitment(tmp_path: Path) -> None:
+    vault = PublicKeyVault()
+    opened(tmp_path, vault).close()
+    attack(tmp_path, "UPDATE epochs SET wrapped = ?", asyncio.run(vault.wrap(b"k" * 32)).blob)
+    with pytest.raises(IntegrityError, match="an epoch of the keystore was changed"):
+        opened(tmp_path, vault)
+
+
 def test_a_subject_whose_making_fails_half_way_has_nothing(
     tmp_path: Path, keyring: Keyring
 ) -> None:

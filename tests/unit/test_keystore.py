@@ -54,6 +54,14 @@ def test_the_file_is_durable_and_deletes_securely(tmp_path: Path) -> None:
     assert values == ["wal", 2, 1]
 
 
+def test_secure_deletion_is_asked_for_whatever_sqlite_was_built_with(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "plain.db", isolation_level=None)
+    connection.execute("PRAGMA secure_delete = OFF")
+    keystore._prepare(connection, tmp_path / "plain.db")
+    assert connection.execute("PRAGMA secure_delete").fetchone() == (1,)
+    connection.close()
+
+
 def test_a_missing_file_is_not_made_unasked(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="missing"):
         keystore.connect(tmp_path / "keystore.db", create=False)
