@@ -25,7 +25,7 @@ ENTRIES = -1
 """The level that stands for entry bundles, which lie below tiles of level 0."""
 
 _PATH = re.compile(
-    r"tile/(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?"
+    r"tile/(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?"
 )
 
 
@@ -56,7 +56,7 @@ class Tile:
             int(index.replace("/", "").replace("x", "")),
             int(width or WIDTH),
         )
-        return tile if tile.path == path else None
+        return tile if tile.width <= WIDTH and tile.path == path else None
 
 
 def index_path(index: int) -> str:

@@ -40,7 +40,7 @@ _MAX_ENTRY = 65_535
 _MAX_CHECKPOINT = 4096
 _ENTRIES = -1
 
-_PLACE = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([0-9]{1,3}))?")
+_PLACE = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([0-9]{1,3}))?")
 
 _Items = list[bytes]
 
@@ -161,6 +161,8 @@ class _Check:
         """
         wanted = self._leaves(index) if level == 0 else below
         stored = self._items(level, index)
+        if stored == [choices[0] for choices in wanted if choices]:
+            return [stored]
         held: Sequence[bytes | None] = stored or []
         computed: _Items = []
         for offset, (item, choices) in enumerate(zip_longest(held, wanted)):
@@ -266,7 +268,7 @@ def _parse_place(path: str) -> tuple[int, int, int] | None:
     level = _ENTRIES if name == "entries" else int(name)
     index = int(groups.replace("/", "").replace("x", ""))
     width = int(partial or _WIDTH)
-    known = 0 < width <= _WIDTH and _path(level, index, width) == path
+    known = level < 64 and 0 < width <= _WIDTH and _path(level, index, width) == path
     return (level, index, width) if known else None
 
 
