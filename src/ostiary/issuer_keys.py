@@ -310,12 +310,11 @@ class DiscoveredKeys:
 
     async def refresh(self) -> None:
         """Load every tenant's set now; raises UnavailableError where one could not be loaded."""
-        started = self._clock()
         for known in self._tenants.values():
             self._begin(known, math.inf, search=False)
         loads = [known.loading for known in self._tenants.values() if known.loading is not None]
         await asyncio.shield(asyncio.gather(*loads))
-        missed = sum(known.loaded < started for known in self._tenants.values())
+        missed = sum(math.isfinite(known.failed) for known in self._tenants.values())
         if missed:
             raise UnavailableError(
                 f"signing keys of {missed} of {len(self._tenants)} tenants could not be loaded"

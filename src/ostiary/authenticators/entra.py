@@ -37,7 +37,8 @@ _TOKEN_BYTES = 16 * 1024
 _KID_CHARACTERS = 256
 _REMEMBERED = 4096
 _KEY_PREFIX = "aif_"
-_TYPES = frozenset({"JWT", "at+jwt"})
+# A tuple: a set would have to hash what the token holds, which may be a list.
+_TYPES = ("JWT", "at+jwt")
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
