@@ -299,8 +299,8 @@ class Keyring:
             self._empty_wal()
         return tuple(key_id for (key_id,) in rows)
 
-    def secret(self, name: str) -> bytes:
-        """Return the named secret; 32 random bytes are made, durably, at the first use.
+    def secret(self, name: str, make: Callable[[], bytes] | None = None) -> bytes:
+        """Return the named secret; it is made, durably, at the first use: 32 random bytes, or `make`.
 
         All processes get the same bytes. Raises IntegrityError for a changed row.
         """
@@ -310,7 +310,7 @@ class Keyring:
                 return cached
             row = self._secret_row(name)
             if row is None:
-                value = self._random(KEY_LENGTH)
+                value = self._random(KEY_LENGTH) if make is None else make()
                 with transaction(self._connection):
                     if self._secret_row(name) is None:
                         self._write_secret(name, 1, value)

@@ -87,7 +87,7 @@ class Persons:
     def profile(self, row: PersonRow) -> Profile:
         """Open a person's profile; IntegrityError where it is not authentic."""
         data = unseal(
-            row.profile, self._keyring.data_key(row.id), Purpose.profile, self._context(row.id)
+            row.profile, self._keyring.data_key(row.id), Purpose.PROFILE, self._context(row.id)
         )
         return msgspec.json.decode(data, type=Profile)
 
@@ -120,7 +120,7 @@ class Persons:
         sealed = seal(
             msgspec.json.encode(profile),
             self._keyring.data_key(person),
-            Purpose.profile,
+            Purpose.PROFILE,
             self._context(person),
         )
         row = PersonRow(

@@ -102,7 +102,7 @@ class Keys:
             name=seal(
                 name.encode(),
                 self.keyring.data_key(person),
-                Purpose.key_name,
+                Purpose.KEY_NAME,
                 _context(person, key_id),
             ),
             permissions=[permission.value for permission in permissions],
@@ -137,7 +137,7 @@ class Keys:
     async def end(self, row: KeyRow, record: AddRecord) -> None:
         """Revoke a key for good."""
         revoked = apikey.sealed(
-            self.keyring.secret("api-key-rows"), replace(row, state=apikey.REVOKED)
+            self.keyring.secret("api-key-rows"), replace(row, state="revoked")
         )
         await self.ledger.commit(ReplaceKey(revoked), record)
 
@@ -146,7 +146,7 @@ class Keys:
         name = unseal(
             row.name,
             self.keyring.data_key(row.person),
-            Purpose.key_name,
+            Purpose.KEY_NAME,
             _context(row.person, row.id),
         )
         return {

@@ -15,6 +15,7 @@ from ostiary.exchange import Checked, Face, Funded
 from ostiary.wire import native, openai_chat
 
 LAYER = "check"
+_DEFAULT_MODEL = "gpt-4o"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,11 @@ class Rules:
 
     models: Sequence[str]
     opaque: str
+
+    @property
+    def default_model(self) -> str:
+        """The model of a chat that names none: the founding page's, else the first configured."""
+        return _DEFAULT_MODEL if _DEFAULT_MODEL in self.models else self.models[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,9 @@ def _native(funded: Funded, rules: Rules) -> Checked:
         raise MalformedRequest(
             "Validation failed", layer=LAYER, rule="fields", details=cause.details
         ) from cause
+    model = chat.model or rules.default_model
     body: dict[str, Any] = {
-        "model": chat.model,
+        "model": model,
         "messages": [{"role": "user", "content": chat.message}],
     }
     if chat.temperature is not None:
@@ -81,10 +88,10 @@ def _native(funded: Funded, rules: Rules) -> Checked:
         body["max_tokens"] = chat.max_tokens
     return Checked(
         funded=funded,
-        model=chat.model,
+        model=model,
         body=body,
         stream=chat.stream,
-        include_usage=True,
+        include_usage=False,
         max_tokens=chat.max_tokens,
         conversation=chat.conversation_id,
         message=chat.message,

@@ -23,7 +23,7 @@ from ostiary.errors import MalformedRequest, PolicyViolation, TooLarge
 from ostiary.exchange import Action, Checked, Face, Finding, Screened
 from ostiary.policy import ALTERING, Policy
 from ostiary.scanning import scan
-from ostiary.spans import apply
+from ostiary.spans import Decided, apply
 from ostiary.wire.openai_chat import FIELD_NAMES
 from ostiary.wire.texts import KeyCollision, Place, replace, strings
 
@@ -96,7 +96,11 @@ def _judge(text: str, policy: Policy, verdict: _Verdict, *, markup: bool) -> str
     if not findings:
         return text
     verdict.found.update(finding.kind for finding in findings)
-    altering = [(f, a) for f in findings if (a := verdict.actions[f.kind]) in ALTERING]
+    altering = [
+        Decided(finding, action)
+        for finding in findings
+        if (action := verdict.actions[finding.kind]) in ALTERING
+    ]
     return apply(text, altering) if altering else text
 
 

@@ -192,7 +192,7 @@ class AnswerGuard:
             ]
         return value
 
-    def _text(self, text: str, path: Path) -> str | None:
+    def _text(self, text: str, path: Path) -> Any:
         name = path[-1]
         if name == "role":
             return text if text in _ROLES else "assistant"

@@ -137,14 +137,14 @@ class Keeper:
         sealed = seal(
             text.encode(),
             self._keyring.data_key(thread.person),
-            Purpose.message,
+            Purpose.MESSAGE,
             _context(thread.person, message),
         )
         return MessageRow(message, thread.id, thread.person, position, role, sealed, now)
 
     def _unseal(self, row: MessageRow) -> bytes:
         key = self._keyring.data_key(row.person)
-        return unseal(row.content, key, Purpose.message, _context(row.person, row.id))
+        return unseal(row.content, key, Purpose.MESSAGE, _context(row.person, row.id))
 
 
 def _context(person: str, message: str) -> Context:

@@ -22,6 +22,7 @@ from ostiary.keyring import Keyring
 from ostiary.persons import TENANT
 from ostiary.ports import Store
 from ostiary.rows import AddRecord, Change, OutboxRow, PrivateRow
+from ostiary.tlog.sequencer import outbox_mac
 
 LAYER = "ledger"
 VERSION = 1
@@ -118,6 +119,16 @@ class Ledger:
             record["target"] = self._pseudonym(person)
         return self._record("outcome", str(uuid.uuid4()), record, identity="operator")
 
+    def genesis(self) -> AddRecord:
+        """The first record: which keystore this log belongs to (`keystore_of` reads it back)."""
+        fields = {
+            "action": "genesis",
+            "kind": "access",
+            "success": True,
+            "keystore": self._keyring.manifest_hash(),
+        }
+        return self._record("genesis", str(uuid.uuid4()), fields, identity="gateway")
+
     def refused(
         self, arrival: Arrival, address: str, agent: str, refusal: Refusal, caller: Principal | None
     ) -> AddRecord:
@@ -191,10 +202,10 @@ class Ledger:
         identity: str = "none",
     ) -> AddRecord:
         now = self._clock()
-        record_id = str(uuid.UUID(bytes=self._random(16), version=4))
+        name = str(uuid.UUID(bytes=self._random(16), version=4))
         leaf: dict[str, Any] = {
             "v": VERSION,
-            "id": record_id,
+            "id": name,
             "ts": _timestamp(now),
             "event": event,
             "requestId": request_id,
@@ -211,14 +222,15 @@ class Ledger:
                 leaf["key"] = self._pseudonym(caller.person, caller.key_id)
         rows: tuple[PrivateRow, ...] = ()
         if private:
-            self._keyring.create_subject(person)
-            rows, leaf["private"] = self._seal_private(record_id, person, private)
+            if caller is None:
+                self._keyring.create_subject(person)
+            rows, leaf["private"] = self._seal_private(name, person, private)
         body = _ENCODER.encode(leaf)
-        mac = hmac.digest(self._outbox_key, record_id.encode() + b"\x00" + body, "sha256")
-        return AddRecord(OutboxRow(record_id, body, mac), rows)
+        mac = outbox_mac(self._outbox_key, name, body)
+        return AddRecord(OutboxRow(name, body, mac), rows)
 
     def _seal_private(
-        self, record_id: str, person: str, fields: Mapping[str, str]
+        self, record: str, person: str, fields: Mapping[str, str]
     ) -> tuple[tuple[PrivateRow, ...], list[dict[str, str]]]:
         """Seal personal fields as one value; the leaf gets only a salted commitment to it."""
         value = _ENCODER.encode(fields)
@@ -226,10 +238,10 @@ class Ledger:
         envelope = seal(
             salt + value,
             self._keyring.data_key(person),
-            Purpose.audit_private,
-            Context(TENANT, person, "audit_private", "client", record_id),
+            Purpose.AUDIT_PRIVATE,
+            Context(TENANT, person, "audit_private", "client", record),
         )
-        row = PrivateRow(record_id, "client", person, envelope)
+        row = PrivateRow(record, "client", person, envelope)
         return (row,), [{"k": "client", "c": commitment(salt, "client", value)}]
 
     def _pseudonym(self, person: str, of: str | None = None) -> str:
@@ -273,6 +285,17 @@ def _gateway_day(now: float) -> str:
 def _timestamp(seconds: float) -> str:
     moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def record_id(leaf: bytes) -> str:
+    """The id of a record, from its leaf."""
+    return str(msgspec.json.decode(leaf)["id"])
+
+
+def keystore_of(first_leaf: bytes) -> str | None:
+    """The keystore's manifest hash that the log began with, or None if it is no genesis."""
+    leaf = msgspec.json.decode(first_leaf)
+    return leaf.get("keystore") if leaf.get("event") == "genesis" else None
 
 
 def unavailable() -> ServiceUnavailable:

@@ -49,13 +49,16 @@ class Sequencer:
         self._record_id = record_id
         self._in_step: TreeState | None = None
 
-    async def drain(self) -> int:
+    async def drain(self, *, wait: bool = False) -> int | None:
         """Sequence everything that waits now; gives how many records the tree holds then.
 
+        Where another process is at it: None, or, with `wait`, after it (for commands: it blocks).
         Raises IntegrityError where the tree is damaged or shorter than the store knows, or an
         outbox row is not authentic; nothing is sequenced then.
         """
-        with self._alone():
+        with self.alone(wait=wait) as mine:
+            if not mine:
+                return None
             state = await self._catch_up()
             while rows := await self._store.outbox(BATCH):
                 state = await self._sequence(rows)
@@ -97,12 +100,16 @@ class Sequencer:
         return state
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the lock file; it is free again when the process ends, however it ends."""
+    def alone(self, *, wait: bool) -> Iterator[bool]:
+        """Hold the lock file, and say whether it is ours; it is free when the process ends."""
         handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
         finally:
             os.close(handle)
 
