@@ -5,13 +5,15 @@ The foundation (store, keys, log) is what commands and the server share; the gat
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import ipaddress
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -75,6 +77,7 @@ class Foundation:
     hashes: apikey.SlowHashes
     roles: Mapping[str, frozenset[Permission]]
     issuer: DevelopmentIssuer | None = field(repr=False)
+    new: bool
 
     @property
     def verifier_key(self) -> str:
@@ -137,7 +140,25 @@ async def lay(
         hashes=hashes,
         roles=roles_of(settings),
         issuer=_development_issuer(settings, keyring),
+        new=new,
     )
+
+
+@contextmanager
+def only_server(home: Path) -> Iterator[None]:
+    """Hold the home for one server: a second would take the first one's exchanges for dead."""
+    make_private_folder(home)
+    handle = os.open(home / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as cause:
+            raise ConfigurationError(
+                "OSTIARY_HOME: another gateway is running on this folder"
+            ) from cause
+        yield
+    finally:
+        os.close(handle)
 
 
 def _log(home: Path, keyring: Keyring) -> LogFiles:
@@ -236,7 +257,6 @@ def raise_gateway(foundation: Foundation) -> Gateway:
         for provider in providers.values():
             await provider.close()
         threads.shutdown()
-        await foundation.close()
 
     edge = Edge(pipeline, _probes(foundation, background), new_request_id, start, stop)
     return Gateway(Application(edge), foundation)

@@ -6,7 +6,7 @@ order is in the types: each stage takes the value that only the stage before it 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -110,7 +110,7 @@ class Parts:
     ledger: Ledger
     operations: Mapping[str, Operation]
     threads: Executor
-    spawn: Callable[[Awaitable[None]], None]
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
 
 
 @dataclass(slots=True)

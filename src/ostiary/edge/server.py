@@ -1,19 +1,25 @@
-"""The web server: uvicorn on uvloop, with three things that it lacks.
+"""The web server: uvicorn on uvloop, with what it lacks.
 
 Headers are frozen when the head is complete: httptools appends trailer fields to the same list,
 so that a credential in a chunked trailer would log in (measured with uvicorn 0.54). A client that
-leaves cancels its request at once. And nothing is written to the server's own log.
+leaves cancels its request at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import signal
+import socket as sockets
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ostiary.edge.app import LEAVE
+from ostiary.errors import ConfigurationError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class FrozenHeaders(HttpToolsProtocol):
@@ -34,23 +40,57 @@ class FrozenHeaders(HttpToolsProtocol):
                 leave()
 
 
-def server(app: Any, *, host: str, port: int) -> uvicorn.Server:
-    """A server for one application on one address."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            http=FrozenHeaders,
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            date_header=True,
-            proxy_headers=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=10,
-            backlog=2048,
-        )
+class _Server(uvicorn.Server):
+    """Says when it is ready, and ends by itself on a signal instead of dying of it."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[sockets.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def listen(host: str, port: int) -> Iterator[sockets.socket]:
+    """A bound socket; ConfigurationError where the address cannot be had."""
+    family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
+    with sockets.socket(family, sockets.SOCK_STREAM) as socket:
+        socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        try:
+            socket.bind((host, port))
+        except OSError as cause:
+            raise ConfigurationError(
+                f"server.port: cannot listen there ({cause.strerror}); "
+                "another program may hold the port: choose one with --port"
+            ) from cause
+        yield socket
+
+
+async def server(app: Any, socket: sockets.socket, ready: Callable[[], None]) -> None:
+    """Serve one application on one socket until a signal ends it; `ready` is called once."""
+    config = uvicorn.Config(
+        app,
+        http=FrozenHeaders,
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+        backlog=2048,
     )
+    await _Server(config, ready).serve(sockets=[socket])

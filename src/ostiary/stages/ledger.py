@@ -318,3 +318,14 @@ def sequence_leaf(body: bytes, seq: int) -> bytes:
     leaf["seq"] = seq
     return _ENCODER.encode(leaf)
 
+
+
+def fault_of_leaf(index: int, leaf: bytes) -> str:
+    """What is wrong with a leaf whose hash is right: nothing, or that it is no record of ours."""
+    try:
+        record = msgspec.json.decode(leaf)
+    except msgspec.DecodeError:
+        return "the record is not JSON"
+    if not isinstance(record, dict) or record.get("seq") != index:
+        return "the record carries another number"
+    return ""
