@@ -32,7 +32,7 @@ check: .venv-test/.ready
 	@.venv-test/bin/ruff check
 	@.venv-test/bin/ruff format --check
 	@.venv-test/bin/mypy
-	@.venv-test/bin/lint-imports --no-cache
+	@.venv-test/bin/lint-imports --no-cache --no-logo
 
 eval: .venv-test/.ready
 	@test -f "$(EVAL)/evaluate.py" || { echo "No detection sets in $(EVAL): set EVAL." >&2; exit 3; }

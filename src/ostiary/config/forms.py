@@ -193,7 +193,7 @@ def _bracketed(text: str, expected: str) -> str:
         address = IPv6Address(text.removeprefix("[").removesuffix("]"))
     except ValueError:
         raise ValueError(expected) from None
-    if text.lower() != f"[{address}]":
+    if address.scope_id is not None or text.lower() != f"[{address}]":
         raise ValueError(f"{expected} (RFC 5952)")
     return str(address)
 
