@@ -1,0 +1,5 @@
+"""`python -m ostiary`."""
+
+from ostiary.cli import main
+
+main()
