@@ -39,7 +39,8 @@ class LogFiles(LogReader):
     """A log in `folder` that this process alone appends to.
 
     The caller holds the lock that makes it the only writer. `scratch` is a folder on the same file
-    system that nobody reads as the log; it holds two small files, never an entry.
+    system that nobody reads as the log; it holds two small files, never an entry. Both folders are
+    created where their parents exist.
     """
 
     def __init__(
@@ -69,7 +70,8 @@ class LogFiles(LogReader):
         (a size known from elsewhere) says that it must be there. Reads O(log size) files. Raises
         IntegrityError where the log is shorter than `at_least`, the checkpoint or the edge is
         damaged, or files lie beyond the checkpoint that no append of this writer left there;
-        UnavailableError where the file system fails.
+        UnavailableError where the file system fails. A checkpoint that was put back by exactly the
+        last append looks like that append cut short: only `at_least` tells them apart.
         """
         self._edge = None
         at_least = max(at_least, self._proven)

@@ -25,7 +25,9 @@ ENTRIES = -1
 """The level that stands for entry bundles, which lie below tiles of level 0."""
 
 _PATH = re.compile(
-    r"tile/(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?"
+    r"tile/(entries|[0-9]|[1-5][0-9]|6[0-3])"
+    r"/((?:x[0-9]{3}/){0,6}[0-9]{3})"
+    r"(?:\.p/([1-9][0-9]{0,2}))?"
 )
 
 
