@@ -27,7 +27,8 @@ _HOLD = 9 + 6 * 4 + 8 + 5
 _WORDS = re.compile(
     r"(?P<mine>ssn|social[ -]?sec|soc\.? sec|social number|taxpayer|my details|my data)"
     r"|(?P<other>routing|aba\b|account|order|invoice|ticket|tracking|passport|licen[cs]e|sin\b"
-    r"|suite|apartment|insurance|tfn|bsn|tax file|nhs|phone|mobile|tel\b|fax|zip|serial|part n|sku|isbn|id\b)",
+    r"|suite|apartment|insurance|tfn|bsn|tax file|nhs|phone|mobile|tel\b"
+    r"|fax|zip|serial|part n|sku|isbn|id\b)",
     re.IGNORECASE | re.ASCII,
 )
 _PUBLISHED = frozenset({"078051120", "219099999", "123456789", "987654321"})
@@ -58,7 +59,7 @@ class _UsSsn:
         """Written 3-2-4, spaced out digit by digit, or nine bare digits after a word for it."""
         return [
             Finding(self.kind, start, end)
-            for start, end in sorted(candidates(text, _WRITTEN, _SPACED, _PLAIN))
+            for start, end in sorted(candidates(text, 9, _WRITTEN, _SPACED, _PLAIN))
             if issued(only_digits(text[start:end])) and self._called(text, start, end)
         ]
 
@@ -73,12 +74,14 @@ class _UsSsn:
         if value.isdigit():
             words = nearest(_WORDS, text, start, CONTEXT * 2)
             return words == "mine" and value not in _PUBLISHED
+        if text[start - 2 : start - 1].isdigit() and text[start - 1] == value[3]:
+            return False
+        if "-" in value[3:7]:
+            return True
         digits = only_digits(value)
         if digits in _PUBLISHED or len(set(digits)) < 3:
             return False
-        if text[start - 2 : start - 1].isdigit() and text[start - 1] == value[3]:
-            return False
-        return "-" in value or nearest(_WORDS, text, start) != "other"
+        return nearest(_WORDS, text, start) != "other"
 
 
 def build(options: Options) -> Detector:

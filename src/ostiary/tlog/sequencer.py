@@ -93,6 +93,7 @@ class Sequencer:
                 raise IntegrityError("a record in the outbox was changed")
         first = self._log.size
         leaves = [self._leaf(row.body, first + offset) for offset, row in enumerate(rows)]
+        self._in_step = None
         await asyncio.to_thread(self._log.append, leaves)
         state = TreeState(self._log.size, self._log.root())
         await self._store.commit(Sequenced(tuple(row.id for row in rows), state))
