@@ -134,9 +134,7 @@ async def lay(
         ),
         ledger=ledger,
         persons=Persons(store, keyring, clock),
-        keys=Keys(
-            store, keyring, ledger, hashes, clock, live=not settings.identity.development
-        ),
+        keys=Keys(store, keyring, ledger, hashes, clock, live=not settings.identity.development),
         hashes=hashes,
         roles=roles_of(settings),
         issuer=_development_issuer(settings, keyring),
@@ -377,5 +375,3 @@ def new_request_id() -> str:
     value |= (2 << 62) | secrets.randbits(62)
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-

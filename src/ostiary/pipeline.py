@@ -143,9 +143,7 @@ class Pipeline:
         except Refusal as refusal:
             return await self._refuse(arrival, progress, refusal)
         except Exception as cause:
-            log.error(
-                "request_failed", request_id=arrival.request_id, cause=type(cause).__name__
-            )
+            log.error("request_failed", request_id=arrival.request_id, cause=type(cause).__name__)
             return await self._refuse(arrival, progress, explain(cause))
 
     async def _enter(self, arrival: Arrival, progress: _Progress) -> Funded:
@@ -180,9 +178,7 @@ class Pipeline:
             if thread is not None and exchange is None:
                 parts.keeper.end(thread)
 
-    async def _refuse(
-        self, arrival: Arrival, progress: _Progress, refusal: Refusal
-    ) -> Refused:
+    async def _refuse(self, arrival: Arrival, progress: _Progress, refusal: Refusal) -> Refused:
         """Record a refusal; where even that fails the caller is told so instead."""
         if not refusal.recorded:
             caller = progress.identified.principal if progress.identified else None

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+_SOURCE = Path(__file__).resolve().parents[2] / "src"
 _COMMAND = (sys.executable, "-m", "ostiary")
 _READY = re.compile(r"Ostiary listens at (http://\S+)")
 _KEY = re.compile(r"aif_[lt][0-9A-Za-z]{60}")
@@ -62,6 +63,7 @@ class Gateway:
             **(_LOOSE_LIMITS if limits == "loose" else {}),
             **(settings or {}),
             "OSTIARY_HOME": str(home),
+            "PYTHONPATH": str(_SOURCE),
         }
 
     def __enter__(self) -> Gateway:
@@ -100,6 +102,7 @@ class Gateway:
                 text += piece
             elif _READY.search(text):
                 return text
+        self.kill()
         raise AssertionError(f"the gateway did not start: {text}\n{self.log}")
 
     @property

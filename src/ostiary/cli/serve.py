@@ -139,10 +139,10 @@ def _banner(foundation: Foundation, url: str, key: str | None) -> None:
     header = f"-H 'Authorization: Bearer {key}' -H 'Content-Type: application/json'"
     echo(f"Your developer key, shown this once: {key}")
     echo("\nA normal call:\n")
-    echo(f"curl {url}/api/chat {header} \\\n  -d '{{\"message\": \"Hello, doorkeeper\"}}'")
+    echo(f'curl {url}/api/chat {header} \\\n  -d \'{{"message": "Hello, doorkeeper"}}\'')
     echo("\nAn attack (it is refused, and the refusal says why):\n")
     attack = r"'\''; DROP TABLE users; --"
-    echo(f"curl {url}/api/chat {header} \\\n  -d '{{\"message\": \"{attack}\"}}'")
+    echo(f'curl {url}/api/chat {header} \\\n  -d \'{{"message": "{attack}"}}\'')
     echo("\nHow good your set-up is, and what to do next:\n")
     echo(_doctor_paste())
     sys.stdout.flush()

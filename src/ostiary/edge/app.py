@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,8 +68,14 @@ class Application:
         arrival = _arrival(scope, receive, request_id, match)
         reply = _Reply(send, request_id, _face(scope["path"]))
         leave_with(scope, asyncio.current_task())
-        if match.route is not None and match.route.public and _well_formed(arrival):
-            status, body = await self._edge.probes[match.route.operation]()
+        # Cancelled means that the client left or the drain is over: nobody hears what follows.
+        with contextlib.suppress(asyncio.CancelledError):
+            await problem.guarded(self._serve(arrival, reply), reply.refused)
+
+    async def _serve(self, arrival: Arrival, reply: _Reply) -> None:
+        route = arrival.route
+        if route is not None and route.public and _well_formed(arrival):
+            status, body = await self._edge.probes[route.operation]()
             await reply.whole(status, _encode(body), "application/json", {})
             return
         result = await self._edge.pipeline.walk(arrival)
@@ -148,8 +155,11 @@ class _Reply:
         self._send = send
         self._request_id = request_id
         self._face = face
+        self._begun = False
 
     async def refused(self, refused: Refused) -> None:
+        if self._begun:
+            return
         refusal = refused.refusal
         body = problem.body(refusal, self._request_id, self._face)
         headers = {**render.limit_headers(refused.limits), **problem.headers(refusal)}
@@ -167,9 +177,7 @@ class _Reply:
                 await self._stream(answer, headers)
             else:
                 async for event in answer.events:
-                    await self.whole(
-                        200, render.whole(answer, event), "application/json", headers
-                    )
+                    await self.whole(200, render.whole(answer, event), "application/json", headers)
         finally:
             await answer.events.aclose()
 
@@ -194,5 +202,6 @@ class _Reply:
         }
         if status == 204:
             del merged["Content-Type"], merged["Content-Length"]
+        self._begun = True
         raw = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in merged.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})

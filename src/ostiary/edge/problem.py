@@ -7,12 +7,17 @@ the one place that turns a refusal into text; what it does not know becomes a ba
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from typing import Any
+
+import structlog
 
 from ostiary.errors import Refusal
 from ostiary.exchange import Face
+from ostiary.pipeline import Refused, explain
 from ostiary.stages.authn import CHALLENGE
 
+log = structlog.get_logger("ostiary")
 CONTENT_TYPE = "application/problem+json"
 
 
@@ -39,6 +44,15 @@ def body(refusal: Refusal, request_id: str, face: Face) -> dict[str, Any]:
     if face is Face.NATIVE and refusal.details:
         problem["details"] = [dict(detail) for detail in refusal.details]
     return problem
+
+
+async def guarded(serving: Awaitable[None], refuse: Callable[[Refused], Awaitable[None]]) -> None:
+    """The last resort: a fault while an answer is written becomes a 500 if none has begun."""
+    try:
+        await serving
+    except Exception as cause:
+        log.error("answer_failed", cause=type(cause).__name__)
+        await refuse(Refused(explain(cause)))
 
 
 def headers(refusal: Refusal) -> dict[str, str]:

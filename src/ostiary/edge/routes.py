@@ -19,9 +19,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/readyz", "readyz", Face.OPENAI, public=True),
     Route("GET", "/startupz", "startupz", Face.OPENAI, public=True),
     Route("GET", "/openapi.json", "openapi", Face.OPENAI, public=True),
-    Route(
-        "POST", "/api/chat", "chat", Face.NATIVE, _CHAT, converses=True, body_limit=256 * KIB
-    ),
+    Route("POST", "/api/chat", "chat", Face.NATIVE, _CHAT, converses=True, body_limit=256 * KIB),
     Route("GET", "/api/conversations", "conversations.list", Face.NATIVE, _CHAT),
     Route("GET", "/api/conversations/{id}", "conversations.read", Face.NATIVE, _CHAT),
     Route("DELETE", "/api/conversations/{id}", "conversations.delete", Face.NATIVE, _CHAT),

@@ -128,17 +128,13 @@ class Keys:
         row = await self.store.key(identifier)
         if row is None or row.person != funded.principal.person:
             raise NotFound("There is no such key.", layer=LAYER, rule="key")
-        record = self.ledger.operation(
-            funded.permitted, resource=row.id, fields={"status": 204}
-        )
+        record = self.ledger.operation(funded.permitted, resource=row.id, fields={"status": 204})
         await self.end(row, record)
         return Done(status=204)
 
     async def end(self, row: KeyRow, record: AddRecord) -> None:
         """Revoke a key for good."""
-        revoked = apikey.sealed(
-            self.keyring.secret("api-key-rows"), replace(row, state="revoked")
-        )
+        revoked = apikey.sealed(self.keyring.secret("api-key-rows"), replace(row, state="revoked"))
         await self.ledger.commit(ReplaceKey(revoked), record)
 
     def described(self, row: KeyRow) -> dict[str, Any]:
@@ -218,5 +214,3 @@ def _invalid(field_name: str, message: str) -> MalformedRequest:
 
 def _context(person: str, key_id: str) -> Context:
     return Context(TENANT, person, "api_keys", "name", key_id)
-
-

@@ -79,9 +79,7 @@ def repair(settings: Settings) -> tuple[str, ...]:
     return tuple(changed)
 
 
-def _judge(
-    name: str, layer: str, weight: int, *, good: bool, evidence: str, fix: str
-) -> Check:
+def _judge(name: str, layer: str, weight: int, *, good: bool, evidence: str, fix: str) -> Check:
     return Check(name, layer, "good" if good else "weak", weight, evidence, "" if good else fix)
 
 
@@ -214,9 +212,7 @@ def _encryption(settings: Settings) -> Iterator[Check]:
         evidence="server.tls",
         fix='server.tls = "proxy" behind an ingress that speaks TLS, with server.trusted_proxies',
     )
-    clear = [
-        n for n, p in settings.providers.items() if (p.base_url or "").startswith("http://")
-    ]
+    clear = [n for n, p in settings.providers.items() if (p.base_url or "").startswith("http://")]
     yield _judge(
         "provider-tls",
         "encryption",

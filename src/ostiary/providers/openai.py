@@ -124,9 +124,7 @@ class OpenAI:
         secret = self._options.secret()
         if secret:
             headers["Authorization"] = f"Bearer {secret}"
-        return await self._pool().post(
-            self._url, data=body, headers=headers, allow_redirects=False
-        )
+        return await self._pool().post(self._url, data=body, headers=headers, allow_redirects=False)
 
     async def _whole(self, response: aiohttp.ClientResponse) -> dict[str, Any]:
         if response.content_type != "application/json":
@@ -141,7 +139,9 @@ class OpenAI:
             raise _failed("incomplete", "The model's answer has no choices.")
         return event
 
-    async def _events(self, response: aiohttp.ClientResponse) -> AsyncGenerator[dict[str, Any], None]:
+    async def _events(
+        self, response: aiohttp.ClientResponse
+    ) -> AsyncGenerator[dict[str, Any], None]:
         parser = Parser(max_event_bytes=MAX_EVENT)
         finished: dict[int, bool] = {}
         received = 0

@@ -99,9 +99,7 @@ def _check_host(
         )
 
 
-def peer_address(
-    peer: str, forwarded: Sequence[str], trusted: Sequence[Network]
-) -> str:
+def peer_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
     """The client's address: the peer, or behind a trusted proxy the rightmost hop in none.
 
     Only X-Forwarded-For is read, and only from a peer inside `trusted`: anybody else could write
@@ -175,7 +173,9 @@ async def _body(arrival: Arrival, headers: Mapping[str, tuple[str, ...]]) -> Any
     route = arrival.route
     if route is None or not route.body_limit:
         return None
-    if any(coding.lower() not in {"", "identity"} for coding in headers.get("content-encoding", ())):
+    if any(
+        coding.lower() not in {"", "identity"} for coding in headers.get("content-encoding", ())
+    ):
         raise UnsupportedMedia(
             "Send the body without a content coding.", layer=LAYER, rule="content-encoding"
         )

@@ -77,9 +77,7 @@ def _credential(admitted: Admitted) -> str:
 
 
 def _refused(message: str, rule: str) -> Unauthenticated:
-    return Unauthenticated(
-        message, layer=LAYER, rule=rule, headers={"WWW-Authenticate": CHALLENGE}
-    )
+    return Unauthenticated(message, layer=LAYER, rule=rule, headers={"WWW-Authenticate": CHALLENGE})
 
 
 async def _judge(credential: str, address: str, identities: Identities) -> Vouched:

@@ -14,9 +14,7 @@ from ostiary.exchange import Identified, Permission, Permitted, Principal
 
 LAYER = "authz"
 
-_DEVELOPER = frozenset(
-    {Permission.MODELS_DEPLOY, Permission.CHAT_USE, Permission.FINE_TUNE_CREATE}
-)
+_DEVELOPER = frozenset({Permission.MODELS_DEPLOY, Permission.CHAT_USE, Permission.FINE_TUNE_CREATE})
 
 ROLES: Mapping[str, frozenset[Permission]] = {
     "User": frozenset({Permission.CHAT_USE}),
@@ -34,9 +32,7 @@ def permissions_of(
     return frozenset().union(*(table.get(role, frozenset()) for role in roles))
 
 
-def held(
-    principal: Principal, table: Mapping[str, frozenset[Permission]]
-) -> frozenset[Permission]:
+def held(principal: Principal, table: Mapping[str, frozenset[Permission]]) -> frozenset[Permission]:
     """What a caller may do now: its roles' permissions within its scopes or grants."""
     permissions = permissions_of(principal.roles, table)
     for narrow in (principal.scopes, principal.grants):

@@ -102,9 +102,7 @@ def _openai(funded: Funded, rules: Rules) -> Checked:
     try:
         chat = openai_chat.parse(funded.admitted.body)
     except openai_chat.RequestRuleError as cause:
-        raise MalformedRequest(
-            str(cause), layer=LAYER, rule="fields", param=cause.field
-        ) from cause
+        raise MalformedRequest(str(cause), layer=LAYER, rule="fields", param=cause.field) from cause
     if chat.model not in rules.models:
         raise NotFound(
             "There is no such model; GET /v1/models lists those that there are.",

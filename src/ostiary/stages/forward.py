@@ -22,7 +22,9 @@ class Model:
     upstream_name: str
 
 
-def forward(screened: Screened, models: Mapping[str, Model]) -> AsyncGenerator[dict[str, Any], None]:
+def forward(
+    screened: Screened, models: Mapping[str, Model]
+) -> AsyncGenerator[dict[str, Any], None]:
     """Ask the model; the events are untrusted until `guard` has judged them."""
     checked = screened.checked
     admitted = checked.funded.admitted

@@ -89,7 +89,9 @@ class AnswerGuard:
     def finish(self) -> list[dict[str, Any]]:
         """The rest of a stream that ended whole: held text, then a finish for each choice."""
         rest = self._rest()
-        indices = sorted({path[1] for path in self._windows if path[0] == "choices"} | {*self._reasons})
+        indices = sorted(
+            {path[1] for path in self._windows if path[0] == "choices"} | {*self._reasons}
+        )
         frame = {**self._frame, "object": "chat.completion.chunk"}
         events = [{**frame, **rest}] if rest else []
         for index in indices:

@@ -101,9 +101,7 @@ class Keeper:
     def open(self, rows: Iterable[MessageRow]) -> tuple[Said, ...]:
         """Decrypt messages in order; RecordDamaged where one does not verify."""
         try:
-            return tuple(
-                Said(row.id, row.role, self._unseal(row).decode()) for row in rows
-            )
+            return tuple(Said(row.id, row.role, self._unseal(row).decode()) for row in rows)
         except IntegrityError as cause:
             raise RecordDamaged(
                 "A stored message of this conversation cannot be authenticated.",
@@ -130,9 +128,7 @@ class Keeper:
             messages=messages,
         )
 
-    def _seal(
-        self, thread: Thread, position: int, role: str, text: str, now: float
-    ) -> MessageRow:
+    def _seal(self, thread: Thread, position: int, role: str, text: str, now: float) -> MessageRow:
         message = str(uuid.uuid4())
         sealed = seal(
             text.encode(),

@@ -188,7 +188,9 @@ class Ledger:
             admitted.request_id,
             {"action": admitted.route.operation, "kind": kind, **fields},
             caller=permitted.principal,
-            private=_client(admitted.address, agent_of(admitted.headers.get("user-agent", ()))) if private else None,
+            private=_client(admitted.address, agent_of(admitted.headers.get("user-agent", ())))
+            if private
+            else None,
         )
 
     def _record(
@@ -317,7 +319,6 @@ def sequence_leaf(body: bytes, seq: int) -> bytes:
     leaf = msgspec.json.decode(body)
     leaf["seq"] = seq
     return _ENCODER.encode(leaf)
-
 
 
 def fault_of_leaf(index: int, leaf: bytes) -> str:
