@@ -27,11 +27,7 @@ from ostiary.issuer_keys import SigningKey
 from tests.attacks import forge
 from tests.attacks.forge import NOW, TENANT, application, b64, encoded, header, person, token
 
-PEM = (
-    forge.private_key()
-    .public_key()
-    .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-)
+PEM = forge.private_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 class Issuer:
@@ -112,7 +108,10 @@ MALLORY = forge.jwk("mallory", "foreign")
 
 HEADERS: dict[str, tuple[str, str]] = {
     "alg none, no signature": (f"{encoded(header(alg='none'))}.{BODY}.", "token-malformed"),
-    "alg none, signature kept": (f"{encoded(header(alg='none'))}.{BODY}.{SIGNATURE}", "token-header"),
+    "alg none, signature kept": (
+        f"{encoded(header(alg='none'))}.{BODY}.{SIGNATURE}",
+        "token-header",
+    ),
     "alg None": (f"{encoded(header(alg='None'))}.{BODY}.{SIGNATURE}", "token-header"),
     "alg null": (token(person(), header(alg=None)), "token-header"),
     "alg list": (token(person(), header(alg=["RS256"])), "token-header"),
@@ -157,7 +156,10 @@ HEADERS: dict[str, tuple[str, str]] = {
         "token-malformed",
     ),
     "header a list": (token(person(), b'["RS256"]'), "token-malformed"),
-    "header nested": (token(person(), b'{"a":' + b"[" * 3000 + b"]" * 3000 + b"}"), "token-malformed"),
+    "header nested": (
+        token(person(), b'{"a":' + b"[" * 3000 + b"]" * 3000 + b"}"),
+        "token-malformed",
+    ),
     "header 9 KB": (token(person(), header(x="y" * 9000)), "token-signature"),
 }
 
@@ -378,7 +380,9 @@ ANY_JSON = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(person(appid="", idtyp="", upn="", c_hash="", nbf=0))), ANY_JSON)
-def test_any_value_of_any_claim_is_taken_or_refused_but_never_breaks(claim: str, value: Any) -> None:
+def test_any_value_of_any_claim_is_taken_or_refused_but_never_breaks(
+    claim: str, value: Any
+) -> None:
     credential = token(person(**{claim: value}))
     try:
         vouched = judge(credential)

@@ -82,9 +82,7 @@ async def served(**options: Any) -> AsyncIterator[tuple[Provider, DiscoveredKeys
     provider.authority = f"https://localhost:{port}"
     trust = ssl.create_default_context()
     CA.configure_trust(trust)
-    keys = DiscoveredKeys(
-        provider.authority, [TENANT], **{"tls": trust, "clock": clock, **options}
-    )
+    keys = DiscoveredKeys(provider.authority, [TENANT], **{"tls": trust, "clock": clock, **options})
     try:
         yield provider, keys, clock
     finally:

@@ -1,0 +1,614 @@
+"""API keys: their form, their check, and that a wrong key learns nothing and costs little."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostiary.authenticators import apikey
+from ostiary.authenticators.apikey import MintedKey, SlowHashes, mint, new_row, sealed, verifier
+from ostiary.errors import (
+    ConfigurationError,
+    RecordDamaged,
+    ServiceUnavailable,
+    Unauthenticated,
+    UnavailableError,
+)
+from ostiary.exchange import Vouched
+from ostiary.ports import Missing
+from ostiary.rows import Change, KeyRow, PersonRow, ReplaceKey, TouchKey
+
+NOW = 1_800_000_000.0
+PEPPER, ROW_KEY, OTHER = b"p" * 32, b"r" * 32, b"o" * 32
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+ROUNDS = 4
+
+
+class Rows:
+    """A store of keys and persons in memory, with a change counter, that counts its reads."""
+
+    def __init__(self) -> None:
+        self.key_rows: dict[str, KeyRow] = {}
+        self.persons = {"ada": PersonRow("ada", b"", b"", ("Developer",), False, True, NOW)}
+        self.version = 0
+        self.reads = 0
+        self.down = False
+        self.during: Callable[[], None] | None = None
+
+    def changed(self) -> int:
+        return self.version
+
+    async def key_by_public_id(self, public_id: str) -> KeyRow | None:
+        self.reads += 1
+        row = self.key_rows.get(public_id)
+        await asyncio.sleep(0)
+        if self.down:
+            raise UnavailableError("the store is down")
+        if self.during:
+            self.during()
+        return row
+
+    async def person(self, person: str) -> PersonRow | None:
+        return self.persons.get(person)
+
+    async def commit(self, *changes: Change) -> None:
+        for change in changes:
+            assert isinstance(change, ReplaceKey)
+            if change.row.public_id not in self.key_rows:
+                raise Missing
+            self.put(change.row)
+
+    def put(self, row: KeyRow) -> None:
+        self.key_rows[row.public_id] = row
+        self.version += 1
+
+
+class CountedHashes(SlowHashes):
+    """bcrypt at its least cost, counted."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"rounds": ROUNDS, **options})
+        self.checks = 0
+
+    async def matches(self, text: str, hashed: bytes) -> bool:
+        self.checks += 1
+        return await super().matches(text, hashed)
+
+
+class Gateway:
+    """An authenticator over a store in memory, with a clock that the test moves."""
+
+    def __init__(self, **options: Any) -> None:
+        self.rows = Rows()
+        self.now = NOW
+        self.hashes = CountedHashes(**options)
+        self.authenticator = self.build(PEPPER)
+
+    def build(self, pepper: bytes) -> apikey.KeyAuthenticator:
+        return apikey.build(
+            apikey.Options(),
+            self.rows,
+            lambda: self.now,
+            pepper=pepper,
+            row_key=ROW_KEY,
+            hashes=self.hashes,
+        )
+
+    def issue(self, **columns: Any) -> MintedKey:
+        minted = mint()
+        hashed = asyncio.run(apikey.hash_slowly(minted.text, self.hashes))
+        row = new_row(
+            minted,
+            key_id=f"id-{minted.public_id}",
+            person="ada",
+            name=b"sealed",
+            permissions=["ai.chat.use"],
+            created=NOW,
+            expires=None,
+            slow_hash=hashed,
+            pepper=PEPPER,
+            row_key=ROW_KEY,
+        )
+        self.rows.put(sealed(ROW_KEY, replace(row, **columns)) if columns else row)
+        return minted
+
+    def judge(self, text: str) -> Vouched:
+        return asyncio.run(self.authenticator.authenticate(text, "192.0.2.7"))
+
+    def refusal(self, text: str) -> Unauthenticated:
+        with pytest.raises(Unauthenticated) as refusal:
+            self.judge(text)
+        return refusal.value
+
+    def row(self, minted: MintedKey) -> KeyRow:
+        return self.rows.key_rows[minted.public_id]
+
+
+def checked(body: str) -> str:
+    """A body of 59 characters with its check sum, written down independently of the product."""
+    number, digits = zlib.crc32(body.encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, 62)
+        digits = ALPHABET[digit] + digits
+    return body + digits
+
+
+def wrong(minted: MintedKey) -> str:
+    """A key of the same public id and a good check sum with another secret."""
+    return checked(minted.text[:16] + mint().text[16:59])
+
+
+def test_a_key_is_65_characters_of_the_stated_parts() -> None:
+    minted = mint()
+    text = minted.text
+    assert len(text) == 65
+    assert text[:5] == "aif_l"
+    assert mint(live=False).text[:5] == "aif_t"
+    assert text[5:16] == minted.public_id
+    assert set(text[4:]) <= set(ALPHABET)
+    assert text == checked(text[:59])
+    assert len(text.encode()) < 72
+
+
+def test_a_key_holds_the_randomness_that_it_was_given() -> None:
+    asked: list[int] = []
+
+    def most(size: int) -> bytes:
+        asked.append(size)
+        return b"\xff" * size
+
+    text = mint(random=most).text
+    number = 0
+    for character in text[16:59]:
+        number = number * 62 + ALPHABET.index(character)
+    assert asked == [8, 32]
+    assert number == 2**256 - 1
+    assert mint(random=bytes).text[4:59] == "l" + "0" * 54
+
+
+def test_a_minted_key_does_not_show_itself() -> None:
+    minted = mint()
+    assert minted.text not in repr(minted)
+
+
+def test_a_good_key_vouches_for_its_owner_with_what_it_was_given() -> None:
+    gateway = Gateway()
+    minted = gateway.issue()
+    assert gateway.judge(minted.text) == Vouched(
+        method="key",
+        application=False,
+        roles=("Developer",),
+        scopes=None,
+        grants=frozenset({"ai.chat.use"}),
+        person="ada",
+        key_id=f"id-{minted.public_id}",
+    )
+
+
+def test_only_what_begins_with_the_prefix_is_a_key() -> None:
+    claims = Gateway().authenticator.claims
+    assert claims("aif_")
+    assert not claims("eyJ")
+    assert not claims("AIF_")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-1],
+        lambda text: text + "0",
+        lambda text: text + "\n",
+        lambda text: "aif_x" + text[5:],
+        lambda text: text[:20] + "-" + text[21:],
+        lambda text: text[:20] + "é" + text[21:],
+        lambda text: text[:20] + "\0" + text[21:],
+        lambda text: text.swapcase(),
+        lambda text: text[:64] + ("0" if text[64] != "0" else "1"),
+        lambda text: "aif_" + ("t" if text[4] == "l" else "l") + text[5:],
+        lambda text: "aif_" + "\ud800" * 61,
+        lambda text: "aif_",
+    ],
+)
+def test_a_malformed_key_is_refused_without_a_read(spoil: Callable[[str], str]) -> None:
+    gateway = Gateway()
+    gateway.refusal(spoil(gateway.issue().text))
+    assert gateway.rows.reads == 0
+    assert gateway.hashes.checks == 0
+
+
+@given(st.text(max_size=80), st.integers(0, 65))
+def test_any_text_is_refused_without_a_read(text: str, kept: int) -> None:
+    gateway = Gateway()
+    gateway.refusal(mint().text[:kept] + text)
+    assert gateway.rows.reads == 0
+
+
+def inactive(gateway: Gateway) -> None:
+    gateway.rows.persons["ada"] = replace(gateway.rows.persons["ada"], active=False)
+
+
+def test_unknown_wrong_revoked_expired_and_orphaned_keys_are_refused_alike() -> None:
+    gateway = Gateway()
+    refused = [
+        gateway.refusal(mint().text),
+        gateway.refusal(wrong(gateway.issue())),
+        gateway.refusal(gateway.issue(state="revoked").text),
+        gateway.refusal(gateway.issue(expires=NOW).text),
+        gateway.refusal(gateway.issue(person="nobody").text),
+        gateway.refusal("aif_"),
+    ]
+    minted = gateway.issue()
+    inactive(gateway)
+    gateway.rows.version += 1
+    refused.append(gateway.refusal(minted.text))
+    told = {(r.rule, r.message, str(r.headers), r.layer, r.status) for r in refused}
+    assert len(told) == 1
+    assert refused[0].rule == "key-invalid"
+    assert refused[0].headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_key_works_up_to_its_expiry() -> None:
+    gateway = Gateway()
+    minted = gateway.issue(expires=NOW + 10)
+    gateway.now += 9
+    gateway.judge(minted.text)
+    gateway.now += 1
+    gateway.refusal(minted.text)
+
+
+def test_a_wrong_key_never_costs_a_bcrypt() -> None:
+    gateway = Gateway()
+    gateway.refusal(wrong(gateway.issue()))
+    gateway.refusal(mint().text)
+    assert gateway.hashes.checks == 0
+
+
+def test_a_good_key_never_costs_a_bcrypt() -> None:
+    gateway = Gateway()
+    gateway.judge(gateway.issue().text)
+    assert gateway.hashes.checks == 0
+
+
+def test_rows_are_read_once_until_something_changes() -> None:
+    gateway = Gateway()
+    minted = gateway.issue()
+    for _ in range(3):
+        gateway.judge(minted.text)
+    assert gateway.rows.reads == 1
+
+
+@pytest.mark.parametrize("columns", [{"state": "revoked"}, {"permissions": ("audit.read",)}])
+def test_a_change_counts_at_the_next_check(columns: dict[str, Any]) -> None:
+    gateway = Gateway()
+    minted = gateway.issue()
+    gateway.judge(minted.text)
+    gateway.rows.put(sealed(ROW_KEY, replace(gateway.row(minted), **columns)))
+    if "state" in columns:
+        gateway.refusal(minted.text)
+    else:
+        assert gateway.judge(minted.text).grants == {"audit.read"}
+
+
+def test_an_owners_new_roles_count_at_the_next_check() -> None:
+    gateway = Gateway()
+    minted = gateway.issue()
+    gateway.judge(minted.text)
+    gateway.rows.persons["ada"] = replace(gateway.rows.persons["ada"], roles=("User",))
+    gateway.rows.version += 1
+    assert gateway.judge(minted.text).roles == ("User",)
+
+
+def test_a_row_that_was_read_before_a_revocation_does_not_outlive_it() -> None:
+    gateway = Gateway()
+    minted, second = gateway.issue(), gateway.issue()
+    revoked = sealed(ROW_KEY, replace(gateway.row(minted), state="revoked"))
+
+    async def both() -> None:
+        # The first has read its row; then the revocation is noticed by somebody else's check.
+        first = asyncio.create_task(gateway.authenticator.authenticate(minted.text, ""))
+        await asyncio.sleep(0)
+        gateway.rows.put(revoked)
+        await gateway.authenticator.authenticate(second.text, "")
+        await first
+        with pytest.raises(Unauthenticated):
+            await gateway.authenticator.authenticate(minted.text, "")
+
+    asyncio.run(both())
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"permissions": ("ai.chat.use", "users.manage")},
+        {"person": "eve"},
+        {"state": "active "},
+        {"expires": NOW + 1e9},
+        {"created": 0.0},
+        {"name": b"another"},
+        {"bcrypt": b"x"},
+        {"id": "another"},
+        {"mac": b""},
+        {"mac": b"\0" * 32},
+    ],
+)
+def test_a_row_that_was_altered_in_the_database_is_damaged(column: dict[str, Any]) -> None:
+    gateway = Gateway()
+    minted = gateway.issue()
+    gateway.rows.put(replace(gateway.row(minted), **column))
+    with pytest.raises(RecordDamaged) as refusal:
+        gateway.judge(minted.text)
+    assert refusal.value.rule == "key-row-damaged"
+    gateway.refusal(wrong(minted))
+
+
+def test_when_a_key_was_last_used_is_no_part_of_its_rows_mac() -> None:
+    gateway = Gateway()
+    minted = gateway.issue()
+    gateway.rows.put(replace(gateway.row(minted), last_used=NOW))
+    gateway.judge(minted.text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"permissions": ("ab", "c")}, {"permissions": ("a", "bc")}),
+        ({"permissions": ()}, {"permissions": ("",)}),
+        ({"id": "ab", "public_id": "c"}, {"id": "a", "public_id": "bc"}),
+        ({"verifier": b"ab", "bcrypt": b""}, {"verifier": b"a", "bcrypt": b"b"}),
+        ({"expires": None}, {"expires": 0.0}),
+    ],
+)
+def test_two_rows_never_share_a_mac(one: dict[str, Any], other: dict[str, Any]) -> None:
+    gateway = Gateway()
+    row = gateway.row(gateway.issue())
+    macs = {apikey.row_mac(ROW_KEY, replace(row, **columns)) for columns in (one, other)}
+    assert len(macs) == 2
+
+
+def test_a_verifier_names_its_pepper_and_hides_the_key() -> None:
+    text = mint().text
+    mine, others = verifier(PEPPER, text), verifier(OTHER, text)
+    assert len(mine) == 40
+    assert mine[:8] == verifier(PEPPER, mint().text)[:8] != others[:8]
+    assert mine[8:] != others[8:]
+
+
+def test_an_imported_key_is_checked_by_bcrypt_once_and_then_by_its_hmac() -> None:
+    gateway = Gateway()
+    minted = gateway.issue(verifier=b"")
+    vouched = gateway.judge(minted.text)
+    assert vouched.grants == {"ai.chat.use"}
+    assert gateway.row(minted).verifier == verifier(PEPPER, minted.text)
+    assert apikey.is_authentic(ROW_KEY, gateway.row(minted))
+    gateway.judge(minted.text)
+    gateway.refusal(wrong(minted))
+    assert gateway.hashes.checks == 1
+
+
+def test_after_the_pepper_was_lost_a_key_works_and_gets_a_new_hmac() -> None:
+    gateway = Gateway()
+    minted = gateway.issue()
+    gateway.authenticator = gateway.build(OTHER)
+    gateway.judge(minted.text)
+    gateway.judge(minted.text)
+    assert gateway.hashes.checks == 1
+    assert gateway.row(minted).verifier == verifier(OTHER, minted.text)
+
+
+def test_a_wrong_key_for_an_imported_row_is_refused_and_changes_nothing() -> None:
+    gateway = Gateway()
+    minted = gateway.issue(verifier=b"")
+    before = gateway.row(minted)
+    assert gateway.refusal(wrong(minted)).rule == "key-invalid"
+    assert gateway.row(minted) == before
+
+
+@pytest.mark.parametrize(
+    "columns", [{"state": "revoked"}, {"expires": NOW}, {"person": "nobody"}, {"bcrypt": b""}]
+)
+def test_an_imported_row_that_refuses_anyway_costs_no_bcrypt(columns: dict[str, Any]) -> None:
+    gateway = Gateway()
+    gateway.refusal(gateway.issue(verifier=b"", **columns).text)
+    assert gateway.hashes.checks == 0
+
+
+def test_an_imported_row_that_is_not_authentic_costs_no_bcrypt() -> None:
+    gateway = Gateway()
+    minted = gateway.issue()
+    gateway.rows.put(replace(gateway.row(minted), verifier=b""))
+    gateway.refusal(minted.text)
+    assert gateway.hashes.checks == 0
+
+
+@pytest.mark.parametrize(
+    "hashed",
+    [b"x", b"$2b$31$" + b"a" * 53, b"$2b$13$" + b"a" * 53, b"$2b$04$" + b"!" * 53, b"$1$salt$x"],
+)
+def test_a_hash_of_unknown_form_or_cost_is_no_match(hashed: bytes) -> None:
+    gateway = Gateway()
+    gateway.refusal(gateway.issue(verifier=b"", bcrypt=hashed).text)
+
+
+def test_a_revocation_during_the_bcrypt_is_not_overwritten() -> None:
+    gateway = Gateway()
+    minted = gateway.issue(verifier=b"")
+    revoked = sealed(ROW_KEY, replace(gateway.row(minted), state="revoked"))
+    reads = count()
+
+    def revoke_after_first_read() -> None:
+        if next(reads) == 0:
+            gateway.rows.put(revoked)
+
+    gateway.rows.during = revoke_after_first_read
+    gateway.refusal(minted.text)
+    assert gateway.row(minted) == revoked
+
+
+def test_a_key_that_is_deleted_during_the_bcrypt_is_refused() -> None:
+    gateway = Gateway()
+    minted = gateway.issue(verifier=b"")
+    reads = count()
+
+    def delete_after_second_read() -> None:
+        if next(reads) == 1:
+            del gateway.rows.key_rows[minted.public_id]
+
+    gateway.rows.during = delete_after_second_read
+    gateway.refusal(minted.text)
+
+
+def test_whoever_finds_the_slow_checks_queue_full_is_told_to_come_back() -> None:
+    gateway = Gateway(threads=1, waiting=1, rounds=10)
+    minted = gateway.issue(verifier=b"")
+
+    async def crowd() -> list[Vouched | BaseException]:
+        asked = (gateway.authenticator.authenticate(wrong(minted), "") for _ in range(6))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    answers = asyncio.run(crowd())
+    busy = [a for a in answers if isinstance(a, ServiceUnavailable)]
+    assert len(busy) == 4
+    assert {(a.rule, a.retry_after) for a in busy} == {("key-check-busy", 2.0)}
+    assert sum(isinstance(a, Unauthenticated) for a in answers) == 2
+    gateway.judge(minted.text)
+
+
+def test_whoever_leaves_gives_the_place_back() -> None:
+    gateway = Gateway(threads=1, waiting=1, rounds=8)
+    minted = gateway.issue(verifier=b"")
+
+    async def leave() -> None:
+        for _ in range(5):
+            tasks = [
+                asyncio.create_task(gateway.authenticator.authenticate(minted.text, ""))
+                for _ in range(2)
+            ]
+            await asyncio.sleep(0.002)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0.05)
+        assert (await gateway.authenticator.authenticate(minted.text, "")).person == "ada"
+
+    asyncio.run(leave())
+
+
+def test_the_event_loop_goes_on_during_a_bcrypt() -> None:
+    async def both() -> int:
+        hashes = SlowHashes(rounds=11)
+        turns = 0
+        hashing = asyncio.create_task(hashes.hash(mint().text))
+        while not hashing.done():
+            turns += 1
+            await asyncio.sleep(0.001)
+        hashes.close()
+        return turns
+
+    assert asyncio.run(both()) > 5
+
+
+def test_a_hash_costs_twelve_rounds_unless_told_otherwise() -> None:
+    async def one() -> tuple[bytes, bool, bool]:
+        hashes = SlowHashes()
+        text = mint().text
+        hashed = await apikey.hash_slowly(text, hashes)
+        right = await hashes.matches(text, hashed)
+        other = await hashes.matches(mint().text, hashed)
+        hashes.close()
+        return hashed, right, other
+
+    hashed, right, other = asyncio.run(one())
+    assert hashed.startswith(b"$2b$12$")
+    assert (right, other) == (True, False)
+
+
+def test_a_store_that_is_down_and_ended_threads_are_a_503() -> None:
+    gateway = Gateway()
+    minted, imported = gateway.issue(), gateway.issue(verifier=b"")
+    gateway.authenticator.close()
+    with pytest.raises(ServiceUnavailable):
+        gateway.judge(imported.text)
+    gateway.rows.down = True
+    with pytest.raises(ServiceUnavailable) as refusal:
+        gateway.judge(minted.text)
+    assert (refusal.value.rule, refusal.value.layer) == ("key-store-unavailable", "authn")
+
+
+def test_last_use_is_handed_out_once_a_minute_for_each_key() -> None:
+    gateway = Gateway()
+    minted = gateway.issue()
+    other = gateway.issue()
+    key = f"id-{minted.public_id}"
+    for _ in range(3):
+        gateway.judge(minted.text)
+    assert gateway.authenticator.used() == [TouchKey(key, NOW)]
+    assert gateway.authenticator.used() == []
+
+    gateway.now += 30
+    gateway.judge(minted.text)
+    gateway.judge(other.text)
+    assert gateway.authenticator.used() == [TouchKey(f"id-{other.public_id}", NOW + 30)]
+    gateway.now += 30
+    assert gateway.authenticator.used() == [TouchKey(key, NOW + 30)]
+
+
+def test_a_refused_key_was_not_used() -> None:
+    gateway = Gateway()
+    gateway.refusal(wrong(gateway.issue()))
+    gateway.refusal(gateway.issue(state="revoked").text)
+    assert gateway.authenticator.used() == []
+
+
+def test_rows_at_hand_are_bounded() -> None:
+    gateway = Gateway()
+    gateway.authenticator = apikey.build(
+        apikey.Options(rows_at_hand=2),
+        gateway.rows,
+        lambda: NOW,
+        pepper=PEPPER,
+        row_key=ROW_KEY,
+        hashes=gateway.hashes,
+    )
+    first, second, third = (gateway.issue() for _ in range(3))
+    for minted in (first, second, first, third):
+        gateway.judge(minted.text)
+    assert gateway.rows.reads == 3
+    gateway.judge(first.text)
+    assert gateway.rows.reads == 3
+    gateway.judge(second.text)
+    assert gateway.rows.reads == 4
+
+
+@pytest.mark.parametrize(
+    ("pepper", "row_key", "options"),
+    [
+        (b"p" * 31, ROW_KEY, {}),
+        (PEPPER, b"", {}),
+        (PEPPER, PEPPER, {}),
+        (PEPPER, ROW_KEY, {"slow_threads": 0}),
+        (PEPPER, ROW_KEY, {"slow_waiting": -1}),
+        (PEPPER, ROW_KEY, {"rows_at_hand": 0}),
+    ],
+)
+def test_weak_keys_and_sizes_are_refused(
+    pepper: bytes, row_key: bytes, options: dict[str, int]
+) -> None:
+    with pytest.raises(ConfigurationError):
+        apikey.build(apikey.Options(**options), Rows(), lambda: NOW, pepper=pepper, row_key=row_key)
+
+
+def test_nothing_secret_is_in_a_repr() -> None:
+    gateway = Gateway()
+    minted = gateway.issue()
+    vouched = gateway.judge(minted.text)
+    shown = repr(vouched) + repr(gateway.authenticator._rows) + repr(minted)
+    assert minted.text[16:] not in shown
+    assert repr(gateway.row(minted).verifier)[2:-1] not in shown
