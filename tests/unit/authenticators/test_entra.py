@@ -195,6 +195,13 @@ def test_no_token_is_kept_in_memory() -> None:
     assert [len(digest) for digest in gateway.authenticator._proven] == [32]
 
 
+def test_claims_are_read_from_the_very_bytes_that_were_signed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(entra, "verify_rs256", lambda token, key: b"{}")
+    assert Gateway().refusal(token(person())) == "token-signature"
+
+
 @pytest.mark.parametrize("claims", [person(), version_1()])
 def test_an_issuer_that_cannot_be_asked_is_a_503(claims: dict[str, Any]) -> None:
     gateway = Gateway()
