@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 import pytest
@@ -14,136 +12,21 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ostiary.authenticators import apikey
-from ostiary.authenticators.apikey import MintedKey, SlowHashes, mint, new_row, sealed, verifier
-from ostiary.errors import (
-    ConfigurationError,
-    RecordDamaged,
-    ServiceUnavailable,
-    Unauthenticated,
-    UnavailableError,
-)
+from ostiary.authenticators.apikey import mint, sealed, verifier
+from ostiary.errors import ConfigurationError, RecordDamaged, ServiceUnavailable, Unauthenticated
 from ostiary.exchange import Vouched
-from ostiary.ports import Missing
-from ostiary.rows import Change, KeyRow, PersonRow, ReplaceKey, TouchKey
-
-NOW = 1_800_000_000.0
-PEPPER, ROW_KEY, OTHER = b"p" * 32, b"r" * 32, b"o" * 32
-ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-ROUNDS = 4
-
-
-class Rows:
-    """A store of keys and persons in memory, with a change counter, that counts its reads."""
-
-    def __init__(self) -> None:
-        self.key_rows: dict[str, KeyRow] = {}
-        self.persons = {"ada": PersonRow("ada", b"", b"", ("Developer",), False, True, NOW)}
-        self.version = 0
-        self.reads = 0
-        self.down = False
-        self.during: Callable[[], None] | None = None
-
-    def changed(self) -> int:
-        return self.version
-
-    async def key_by_public_id(self, public_id: str) -> KeyRow | None:
-        self.reads += 1
-        row = self.key_rows.get(public_id)
-        await asyncio.sleep(0)
-        if self.down:
-            raise UnavailableError("the store is down")
-        if self.during:
-            self.during()
-        return row
-
-    async def person(self, person: str) -> PersonRow | None:
-        return self.persons.get(person)
-
-    async def commit(self, *changes: Change) -> None:
-        for change in changes:
-            assert isinstance(change, ReplaceKey)
-            if change.row.public_id not in self.key_rows:
-                raise Missing
-            self.put(change.row)
-
-    def put(self, row: KeyRow) -> None:
-        self.key_rows[row.public_id] = row
-        self.version += 1
-
-
-class CountedHashes(SlowHashes):
-    """bcrypt at its least cost, counted."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{"rounds": ROUNDS, **options})
-        self.checks = 0
-
-    async def matches(self, text: str, hashed: bytes) -> bool:
-        self.checks += 1
-        return await super().matches(text, hashed)
-
-
-class Gateway:
-    """An authenticator over a store in memory, with a clock that the test moves."""
-
-    def __init__(self, **options: Any) -> None:
-        self.rows = Rows()
-        self.now = NOW
-        self.hashes = CountedHashes(**options)
-        self.authenticator = self.build(PEPPER)
-
-    def build(self, pepper: bytes) -> apikey.KeyAuthenticator:
-        return apikey.build(
-            apikey.Options(),
-            self.rows,
-            lambda: self.now,
-            pepper=pepper,
-            row_key=ROW_KEY,
-            hashes=self.hashes,
-        )
-
-    def issue(self, **columns: Any) -> MintedKey:
-        minted = mint()
-        hashed = asyncio.run(apikey.hash_slowly(minted.text, self.hashes))
-        row = new_row(
-            minted,
-            key_id=f"id-{minted.public_id}",
-            person="ada",
-            name=b"sealed",
-            permissions=["ai.chat.use"],
-            created=NOW,
-            expires=None,
-            slow_hash=hashed,
-            pepper=PEPPER,
-            row_key=ROW_KEY,
-        )
-        self.rows.put(sealed(ROW_KEY, replace(row, **columns)) if columns else row)
-        return minted
-
-    def judge(self, text: str) -> Vouched:
-        return asyncio.run(self.authenticator.authenticate(text, "192.0.2.7"))
-
-    def refusal(self, text: str) -> Unauthenticated:
-        with pytest.raises(Unauthenticated) as refusal:
-            self.judge(text)
-        return refusal.value
-
-    def row(self, minted: MintedKey) -> KeyRow:
-        return self.rows.key_rows[minted.public_id]
-
-
-def checked(body: str) -> str:
-    """A body of 59 characters with its check sum, written down independently of the product."""
-    number, digits = zlib.crc32(body.encode()), ""
-    for _ in range(6):
-        number, digit = divmod(number, 62)
-        digits = ALPHABET[digit] + digits
-    return body + digits
-
-
-def wrong(minted: MintedKey) -> str:
-    """A key of the same public id and a good check sum with another secret."""
-    return checked(minted.text[:16] + mint().text[16:59])
+from ostiary.rows import TouchKey
+from tests.unit.authenticators.key_gateway import (
+    ALPHABET,
+    NOW,
+    OTHER,
+    PEPPER,
+    ROW_KEY,
+    Gateway,
+    Rows,
+    checked,
+    wrong,
+)
 
 
 def test_a_key_is_65_characters_of_the_stated_parts() -> None:
@@ -382,170 +265,6 @@ def test_a_verifier_names_its_pepper_and_hides_the_key() -> None:
     assert len(mine) == 40
     assert mine[:8] == verifier(PEPPER, mint().text)[:8] != others[:8]
     assert mine[8:] != others[8:]
-
-
-def test_an_imported_key_is_checked_by_bcrypt_once_and_then_by_its_hmac() -> None:
-    gateway = Gateway()
-    minted = gateway.issue(verifier=b"")
-    vouched = gateway.judge(minted.text)
-    assert vouched.grants == {"ai.chat.use"}
-    assert gateway.row(minted).verifier == verifier(PEPPER, minted.text)
-    assert apikey.is_authentic(ROW_KEY, gateway.row(minted))
-    gateway.judge(minted.text)
-    gateway.refusal(wrong(minted))
-    assert gateway.hashes.checks == 1
-
-
-def test_after_the_pepper_was_lost_a_key_works_and_gets_a_new_hmac() -> None:
-    gateway = Gateway()
-    minted = gateway.issue()
-    gateway.authenticator = gateway.build(OTHER)
-    gateway.judge(minted.text)
-    gateway.judge(minted.text)
-    assert gateway.hashes.checks == 1
-    assert gateway.row(minted).verifier == verifier(OTHER, minted.text)
-
-
-def test_a_wrong_key_for_an_imported_row_is_refused_and_changes_nothing() -> None:
-    gateway = Gateway()
-    minted = gateway.issue(verifier=b"")
-    before = gateway.row(minted)
-    assert gateway.refusal(wrong(minted)).rule == "key-invalid"
-    assert gateway.row(minted) == before
-
-
-@pytest.mark.parametrize(
-    "columns", [{"state": "revoked"}, {"expires": NOW}, {"person": "nobody"}, {"bcrypt": b""}]
-)
-def test_an_imported_row_that_refuses_anyway_costs_no_bcrypt(columns: dict[str, Any]) -> None:
-    gateway = Gateway()
-    gateway.refusal(gateway.issue(verifier=b"", **columns).text)
-    assert gateway.hashes.checks == 0
-
-
-def test_an_imported_row_that_is_not_authentic_costs_no_bcrypt() -> None:
-    gateway = Gateway()
-    minted = gateway.issue()
-    gateway.rows.put(replace(gateway.row(minted), verifier=b""))
-    gateway.refusal(minted.text)
-    assert gateway.hashes.checks == 0
-
-
-@pytest.mark.parametrize(
-    "hashed",
-    [b"x", b"$2b$31$" + b"a" * 53, b"$2b$13$" + b"a" * 53, b"$2b$04$" + b"!" * 53, b"$1$salt$x"],
-)
-def test_a_hash_of_unknown_form_or_cost_is_no_match(hashed: bytes) -> None:
-    gateway = Gateway()
-    gateway.refusal(gateway.issue(verifier=b"", bcrypt=hashed).text)
-
-
-def test_a_revocation_during_the_bcrypt_is_not_overwritten() -> None:
-    gateway = Gateway()
-    minted = gateway.issue(verifier=b"")
-    revoked = sealed(ROW_KEY, replace(gateway.row(minted), state="revoked"))
-    reads = count()
-
-    def revoke_after_first_read() -> None:
-        if next(reads) == 0:
-            gateway.rows.put(revoked)
-
-    gateway.rows.during = revoke_after_first_read
-    gateway.refusal(minted.text)
-    assert gateway.row(minted) == revoked
-
-
-def test_a_row_that_got_another_hash_during_the_bcrypt_is_refused() -> None:
-    gateway = Gateway()
-    minted = gateway.issue(verifier=b"")
-    replaced = sealed(ROW_KEY, replace(gateway.row(minted), bcrypt=b"another"))
-    reads = count()
-
-    def replace_after_first_read() -> None:
-        if next(reads) == 0:
-            gateway.rows.put(replaced)
-
-    gateway.rows.during = replace_after_first_read
-    gateway.refusal(minted.text)
-    assert gateway.row(minted) == replaced
-
-
-def test_a_key_that_is_deleted_during_the_bcrypt_is_refused() -> None:
-    gateway = Gateway()
-    minted = gateway.issue(verifier=b"")
-    reads = count()
-
-    def delete_after_second_read() -> None:
-        if next(reads) == 1:
-            del gateway.rows.key_rows[minted.public_id]
-
-    gateway.rows.during = delete_after_second_read
-    gateway.refusal(minted.text)
-
-
-def test_whoever_finds_the_slow_checks_queue_full_is_told_to_come_back() -> None:
-    gateway = Gateway(threads=1, waiting=1, rounds=10)
-    minted = gateway.issue(verifier=b"")
-
-    async def crowd() -> list[Vouched | BaseException]:
-        asked = (gateway.authenticator.authenticate(wrong(minted), "") for _ in range(6))
-        return await asyncio.gather(*asked, return_exceptions=True)
-
-    answers = asyncio.run(crowd())
-    busy = [a for a in answers if isinstance(a, ServiceUnavailable)]
-    assert len(busy) == 4
-    assert {(a.rule, a.retry_after) for a in busy} == {("key-check-busy", 2.0)}
-    assert sum(isinstance(a, Unauthenticated) for a in answers) == 2
-    gateway.judge(minted.text)
-
-
-def test_whoever_leaves_gives_the_place_back() -> None:
-    gateway = Gateway(threads=1, waiting=1, rounds=8)
-    minted = gateway.issue(verifier=b"")
-
-    async def leave() -> None:
-        for _ in range(5):
-            tasks = [
-                asyncio.create_task(gateway.authenticator.authenticate(minted.text, ""))
-                for _ in range(2)
-            ]
-            await asyncio.sleep(0.002)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.sleep(0.05)
-        assert (await gateway.authenticator.authenticate(minted.text, "")).person == "ada"
-
-    asyncio.run(leave())
-
-
-def test_the_event_loop_goes_on_during_a_bcrypt() -> None:
-    async def both() -> int:
-        hashes = SlowHashes(rounds=11)
-        turns = 0
-        hashing = asyncio.create_task(hashes.hash(mint().text))
-        while not hashing.done():
-            turns += 1
-            await asyncio.sleep(0.001)
-        hashes.close()
-        return turns
-
-    assert asyncio.run(both()) > 5
-
-
-def test_a_hash_costs_twelve_rounds_unless_told_otherwise() -> None:
-    async def one() -> tuple[bytes, bool, bool]:
-        hashes = SlowHashes()
-        text = mint().text
-        hashed = await apikey.hash_slowly(text, hashes)
-        right = await hashes.matches(text, hashed)
-        other = await hashes.matches(mint().text, hashed)
-        hashes.close()
-        return hashed, right, other
-
-    hashed, right, other = asyncio.run(one())
-    assert hashed.startswith(b"$2b$12$")
-    assert (right, other) == (True, False)
 
 
 def test_a_store_that_is_down_and_ended_threads_are_a_503() -> None:
