@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,7 +41,7 @@ class Provider:
         self.jwks_uri: str | None = None
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request.path)
+        self.asked.append(request.path_qs)
         if self.broken:
             return await self.broken(request)
         if request.path == f"/{TENANT}/.well-known/openid-configuration":
@@ -229,8 +230,16 @@ async def trickling(request: web.Request) -> web.StreamResponse:
     return response
 
 
+def right(request: web.Request) -> dict[str, Any]:
+    """What this path should answer."""
+    if request.path == "/keys":
+        return {"keys": [jwk("one")]}
+    authority = f"https://localhost:{request.url.port}"
+    return {"issuer": f"{authority}/{TENANT}/v2.0", "jwks_uri": f"{authority}/keys"}
+
+
 async def huge(request: web.Request) -> web.StreamResponse:
-    return web.Response(body=b'{"a":"' + b"x" * (2 << 20) + b'"}')
+    return web.json_response({**right(request), "more": "x" * (1 << 20)})
 
 
 async def cut_off(request: web.Request) -> web.StreamResponse:
@@ -240,13 +249,15 @@ async def cut_off(request: web.Request) -> web.StreamResponse:
 
 
 async def redirecting(request: web.Request) -> web.StreamResponse:
-    raise web.HTTPFound(f"https://localhost:{request.url.port}/elsewhere")
+    """Moved to where the right answer is."""
+    if request.query:
+        return web.json_response(right(request))
+    raise web.HTTPFound(f"{request.path}?elsewhere=1")
 
 
 async def compressed(request: web.Request) -> web.StreamResponse:
-    response = web.json_response({"issuer": "x", "jwks_uri": "y"})
-    response.enable_compression(web.ContentCoding.gzip)
-    return response
+    packed = gzip.compress(json.dumps(right(request)).encode())
+    return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
 
 
 def document(body: Any) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -281,7 +292,7 @@ def test_an_issuer_that_cannot_be_used_is_unavailable_and_recovers_within_a_minu
         with pytest.raises(IssuerUnavailable) as first:
             await keys.key(TENANT, "one")
         assert 1 <= first.value.retry_after <= 60
-        assert "/elsewhere" not in provider.asked
+        assert not any("elsewhere" in path for path in provider.asked)
 
         asked = len(provider.asked)
         with pytest.raises(IssuerUnavailable):

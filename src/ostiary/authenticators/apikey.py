@@ -41,6 +41,7 @@ _T = TypeVar("_T")
 
 _PREFIX = "aif_"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _PUBLIC = slice(5, 16)
 _CHECKED = 59
 _SHAPE = re.compile(r"aif_[lt][0-9A-Za-z]{60}")
@@ -91,11 +92,14 @@ class MintedKey:
 
 @dataclass(slots=True)
 class _Entry:
-    """A row at hand with its owner; `authentic` is what the row's MAC said."""
+    """A row at hand with its owner; `authentic` is what the row's MAC said.
+
+    `vouched` is what a good key of this row proves, None where no key of it can be good.
+    """
 
     row: KeyRow
-    owner: PersonRow | None
     authentic: bool
+    vouched: Vouched | None
 
 
 def mint(live: bool = True, random: Callable[[int], bytes] = secrets.token_bytes) -> MintedKey:
@@ -117,7 +121,22 @@ def verifier(pepper: bytes, text: str) -> bytes:
     The name is itself a MAC under the pepper, so a row that was made under another pepper is
     recognised, and nothing has to count generations.
     """
-    return _generation(pepper) + hmac.digest(pepper, b"ostiary/key/v1\0" + text.encode(), "sha256")
+    return _Pepper(pepper).verifier(text)
+
+
+class _Pepper:
+    """A pepper made ready, so that a check costs one hash and not the key schedule too."""
+
+    def __init__(self, pepper: bytes) -> None:
+        name = hmac.digest(pepper, b"ostiary/pepper/v1", "sha256")
+        self.generation = name[:_GENERATION_BYTES]
+        self._begun = hmac.new(pepper, b"ostiary/key/v1\0", "sha256")
+
+    def verifier(self, text: str) -> bytes:
+        """See the function of this name."""
+        mac = self._begun.copy()
+        mac.update(text.encode())
+        return self.generation + mac.digest()
 
 
 def row_mac(row_key: bytes, row: KeyRow) -> bytes:
@@ -287,12 +306,11 @@ class KeyAuthenticator:
         """See `build`, which checks the values."""
         self._store = store
         self._clock = clock
-        self._pepper = pepper
+        self._pepper = _Pepper(pepper)
         self._row_key = row_key
         self._hashes = hashes
         self._most = rows_at_hand
-        self._generation = _generation(pepper)
-        self._nobody = bytes(len(verifier(pepper, "")))
+        self._nobody = bytes(len(self._pepper.verifier("")))
         self._rows: OrderedDict[str, _Entry] = OrderedDict()
         self._version: int | None = None
         self._used: dict[str, float] = {}
@@ -313,7 +331,7 @@ class KeyAuthenticator:
         if not is_well_formed(credential):
             raise _invalid()
         try:
-            row, owner = await self._prove(credential)
+            vouched, key_id = await self._prove(credential)
         except UnavailableError as error:
             raise ServiceUnavailable(
                 "API keys cannot be checked now.",
@@ -321,16 +339,8 @@ class KeyAuthenticator:
                 rule="key-store-unavailable",
                 retry_after=5.0,
             ) from error
-        self._used[row.id] = self._clock()
-        return Vouched(
-            method=self.method,
-            application=owner.application,
-            roles=owner.roles,
-            scopes=None,
-            grants=frozenset(row.permissions),
-            person=owner.id,
-            key_id=row.id,
-        )
+        self._used[key_id] = self._clock()
+        return vouched
 
     def used(self) -> list[TouchKey]:
         """Hand out when keys were last used, at most once in 60 s for each key."""
@@ -344,44 +354,43 @@ class KeyAuthenticator:
         """End the bcrypt threads."""
         self._hashes.close()
 
-    async def _prove(self, text: str) -> tuple[KeyRow, PersonRow]:
+    async def _prove(self, text: str) -> tuple[Vouched, str]:
         entry = await self._entry(text[_PUBLIC])
-        presented = verifier(self._pepper, text)
+        presented = self._pepper.verifier(text)
         # A key that is not there costs the same comparison as one that is.
         stored = self._nobody if entry is None else entry.row.verifier
         if hmac.compare_digest(presented, stored) and entry is not None:
             if not entry.authentic:
                 raise RecordDamaged(_DAMAGED, layer="authn", rule="key-row-damaged")
-            return entry.row, self._owner(entry)
+            return self._vouched(entry), entry.row.id
         if entry is None or not self._predates_pepper(entry.row):
             raise _invalid()
         return await self._prove_slowly(entry, text, presented)
 
     async def _prove_slowly(
         self, entry: _Entry, text: str, presented: bytes
-    ) -> tuple[KeyRow, PersonRow]:
+    ) -> tuple[Vouched, str]:
         """Let bcrypt decide, once: then the row gets the HMAC that it lacks.
 
         Whatever can refuse without bcrypt does so before; the row is read again after it, so that
         a revocation of the meantime is not overwritten.
         """
-        self._owner(entry)
+        self._vouched(entry)
         if not entry.authentic or not await self._hashes.matches(text, entry.row.bcrypt):
             raise _invalid()
         self._rows.pop(entry.row.public_id, None)
         again = await self._entry(entry.row.public_id)
         if again is None or not again.authentic or again.row.bcrypt != entry.row.bcrypt:
             raise _invalid()
-        owner = self._owner(again)
-        if again.row.verifier == presented:
-            return again.row, owner
-        renewed = sealed(self._row_key, replace(again.row, verifier=presented))
-        try:
-            await self._store.commit(ReplaceKey(renewed))
-        except (Missing, Stale):
-            raise _invalid() from None
-        self._rows.pop(renewed.public_id, None)
-        return renewed, owner
+        vouched = self._vouched(again)
+        if again.row.verifier != presented:
+            renewed = sealed(self._row_key, replace(again.row, verifier=presented))
+            try:
+                await self._store.commit(ReplaceKey(renewed))
+            except (Missing, Stale):
+                raise _invalid() from None
+            self._rows.pop(renewed.public_id, None)
+        return vouched, again.row.id
 
     async def _entry(self, public_id: str) -> _Entry | None:
         version = self._store.changed()
@@ -396,7 +405,7 @@ class KeyAuthenticator:
         if row is None:
             return None
         owner = await self._store.person(row.person)
-        entry = _Entry(row, owner, is_authentic(self._row_key, row))
+        entry = _Entry(row, is_authentic(self._row_key, row), _vouched_for(row, owner))
         # What was read before a change that was noticed meanwhile must not outlive it.
         if self._version == version:
             self._rows[public_id] = entry
@@ -404,23 +413,32 @@ class KeyAuthenticator:
                 self._rows.popitem(last=False)
         return entry
 
-    def _owner(self, entry: _Entry) -> PersonRow:
-        row, owner = entry.row, entry.owner
-        ends = math.inf if row.expires is None else row.expires
-        if row.state != ACTIVE or self._clock() >= ends or owner is None or not owner.active:
+    def _vouched(self, entry: _Entry) -> Vouched:
+        ends = math.inf if entry.row.expires is None else entry.row.expires
+        if entry.vouched is None or self._clock() >= ends:
             raise _invalid()
-        return owner
+        return entry.vouched
 
     def _predates_pepper(self, row: KeyRow) -> bool:
-        return row.verifier[:_GENERATION_BYTES] != self._generation and row.bcrypt != b""
+        return row.verifier[:_GENERATION_BYTES] != self._pepper.generation and row.bcrypt != b""
 
 
 def _invalid() -> Unauthenticated:
     return Unauthenticated(_INVALID, layer="authn", rule="key-invalid", headers=_CHALLENGE)
 
 
-def _generation(pepper: bytes) -> bytes:
-    return hmac.digest(pepper, b"ostiary/pepper/v1", "sha256")[:_GENERATION_BYTES]
+def _vouched_for(row: KeyRow, owner: PersonRow | None) -> Vouched | None:
+    if row.state != ACTIVE or owner is None or not owner.active:
+        return None
+    return Vouched(
+        method=KeyAuthenticator.method,
+        application=owner.application,
+        roles=owner.roles,
+        scopes=None,
+        grants=frozenset(row.permissions),
+        person=owner.id,
+        key_id=row.id,
+    )
 
 
 def _base62(number: int, width: int) -> str:
@@ -432,7 +450,8 @@ def _base62(number: int, width: int) -> str:
 
 
 def _check_sum(body: str) -> str:
-    return _base62(zlib.crc32(body.encode()), 6)
+    number = zlib.crc32(body.encode())
+    return _PAIRS[number // 62**4] + _PAIRS[number // 62**2 % 62**2] + _PAIRS[number % 62**2]
 
 
 def _prefixed(column: bytes) -> bytes:

@@ -241,7 +241,9 @@ class EntraAuthenticator:
         issuer that cannot be asked. A token that was proven before costs one hash until it
         expires or its key leaves the issuer's set.
         """
-        digest = hashlib.sha256(credential.encode("utf-8", "surrogatepass")).digest()
+        if len(credential) > _TOKEN_BYTES or not credential.isascii():  # 1
+            raise _refused("token-malformed")
+        digest = hashlib.sha256(credential.encode()).digest()
         known = self._proven.get(digest)
         if known is not None:
             if self._clock() >= known.exp + self._skew:
@@ -282,7 +284,7 @@ class EntraAuthenticator:
     #  9. The times: exp, nbf and iat with the allowed skew, and a lifetime that is not longer
     #     than an access token's.
     async def _prove(self, token: str) -> _Remembered:
-        if len(token) > _TOKEN_BYTES or _COMPACT.fullmatch(token) is None:  # 1
+        if _COMPACT.fullmatch(token) is None:  # 1
             raise _refused("token-malformed")
         head, body, _signature = token.split(".")
         kid = _kid(_decoded(_bytes(head)))  # 2
