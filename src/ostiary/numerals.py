@@ -41,14 +41,16 @@ def only_digits(text: str) -> str:
     return "".join(c for c in text if "0" <= c <= "9")
 
 
-def candidates(text: str, *patterns: re.Pattern[str]) -> Iterator[tuple[int, int]]:
-    """Where group 1 of `patterns` matches, beginning in or right before six digits or more.
+def candidates(text: str, least: int, *patterns: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+    """Where group 1 of `patterns` matches, beginning in or right before a long number.
 
-    A pattern may look `BEFORE - 2` characters to its left and `AFTER` beyond its last digit, and must
+    A long number has six digits and `least` characters with its gaps. A pattern may look `BEFORE - 2` characters to its left and `AFTER` beyond its last digit, and must
     be written so that no match can hide another one. Most text holds no such stretch: one pass.
     """
     for region in _REGION.finditer(text):
         start, end = region.span()
+        if end - start < least:
+            continue
         first = max(0, start - BEFORE)
         part = text[first : end + AFTER]
         for pattern in patterns:

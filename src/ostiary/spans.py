@@ -41,9 +41,7 @@ def mask(value: str) -> str:
     seen = [i for i, c in enumerate(value) if c.isalnum()]
     share = len(seen) // 3
     kept = set(seen[:1] if "@" in value and share else seen[len(seen) - min(4, share) :])
-    return "".join(
-        c if i in kept or c in "@.-/() " else HIDDEN for i, c in enumerate(value)
-    )
+    return "".join(c if i in kept or c in "@.-/() " else HIDDEN for i, c in enumerate(value))
 
 
 def cover(text: str, decided: Decided, offset: int = 0) -> Cover | None:

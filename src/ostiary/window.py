@@ -15,6 +15,10 @@ from ostiary.ports import Detector
 from ostiary.spans import Cover, Decided, cover, render
 
 
+_OBSERVE_EVERY = 256
+"""Characters after which detectors that hold nothing back are asked again: only a matter of cost."""
+
+
 class _Reader:
     """One detector and how far (in absolute folded offsets) its verdict is final."""
 
@@ -45,6 +49,8 @@ class Window:
             if (action := actions.get(detector.kind, Action.OFF)) is not Action.OFF
         ]
         self._enforced = [r for r in self._readers if r.action is not Action.OBSERVE]
+        self._observed = [r for r in self._readers if r.action is Action.OBSERVE]
+        self._decided = 0
         self._context = max((r.detector.reach for r in self._readers), default=0)
         self._folded = ""  # context and what is not final, beginning at _base
         self._origin: list[int] = []  # where each character of _folded came from
@@ -78,10 +84,8 @@ class Window:
         self._text += text
         self._folded += piece.text
         self._origin.extend(piece.origin)
-        for reader in self._readers:
-            self._read(reader, reader.detector.settled(self._folded) + self._base)
-        settled = min((r.done for r in self._enforced), default=self._base + len(self._folded))
-        out = self._release(self._position(settled))
+        self._observe(_OBSERVE_EVERY)
+        out = self._release(self._position(self._decide()))
         self._forget()
         return out
 
@@ -90,6 +94,28 @@ class Window:
         for reader in self._readers:
             self._read(reader, self._base + len(self._folded))
         return self._release(self._released + len(self._text))
+
+    def _decide(self) -> int:
+        """How far all enforced verdicts are final; asks no further than the first that is not.
+
+        The detector that held back last is asked first: while it still does, the others can wait.
+        """
+        final = self._base + len(self._folded)
+        for index, reader in enumerate(self._enforced):
+            settled = reader.detector.settled(self._folded) + self._base
+            if settled <= reader.done <= self._decided:
+                self._enforced.insert(0, self._enforced.pop(index))
+                return self._decided
+            self._read(reader, settled)
+            final = min(final, reader.done)
+        self._decided = final
+        return final
+
+    def _observe(self, lag: int) -> None:
+        """Let detectors that hold nothing back catch up once `lag` characters have come."""
+        for reader in self._observed:
+            if self._base + len(self._folded) - reader.done >= lag:
+                self._read(reader, reader.detector.settled(self._folded) + self._base)
 
     def _position(self, settled: int) -> int:
         """Where in the text the folded offset `settled` is; unseen characters before it count."""

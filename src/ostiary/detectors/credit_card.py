@@ -68,7 +68,7 @@ class _CreditCard:
 
     def find(self, text: str) -> list[Finding]:
         """Whole, in the groups that cards are printed in, or spaced out digit by digit."""
-        spans = set(candidates(text, _PLAIN, _GROUPED, _LOOSE, _SPACED))
+        spans = set(candidates(text, 12, _PLAIN, _GROUPED, _LOOSE, _SPACED))
         return [Finding(self.kind, a, b) for a, b in sorted(spans) if self._holds(text, a, b)]
 
     def settled(self, text: str) -> int:

@@ -13,6 +13,7 @@ _DOMAIN_MAX = 190
 _REACH = 2 * (_LOCAL_MAX + _DOMAIN_MAX)
 
 _LOCAL_REVERSED = re.compile(r"[^\s\"'<>()\[\]{},;:\\@|=`/?&*]*")
+_SIGN = re.compile(r"[^\s\"'<>()\[\]{},;:\\@|=`/?&*](?=@\w)")
 _LOCAL_STRIP = ".!#$%&^~-+"
 _DOMAIN = re.compile(rf"(?!-)[\w.\-]{{1,{_DOMAIN_MAX}}}")
 _SERVICE_ACCOUNTS = frozenset({"git", "hg", "svn"})
@@ -24,7 +25,9 @@ def _spelled_out(*words: str, backwards: bool = False) -> str:
     """A pattern for a word that stands for a sign: bracketed, or between single blanks."""
     either = "|".join(re.escape(word[::-1] if backwards else word) for word in words)
     pairs = (pair[::-1] if backwards else pair for pair in _BRACKETS)
-    bracketed = "|".join(f"{re.escape(left)}(?:{either}){re.escape(right)}" for left, right in pairs)
+    bracketed = "|".join(
+        f"{re.escape(left)}(?:{either}){re.escape(right)}" for left, right in pairs
+    )
     plain = words[0][::-1] if backwards else words[0]
     return rf"(?i:[ \t](?:{plain}|{bracketed})[ \t]|{bracketed})"
 
@@ -63,13 +66,11 @@ def _domain_end(text: str, start: int) -> int:
     if not match:
         return 0
     labels = match.group().split(".")
-    while len(labels) > 1 and not (len(labels[-1]) > 1 and labels[-1].isalpha()):
+    if "" in labels:
+        labels = labels[: labels.index("")]
+    while labels and not (len(labels[-1]) > 1 and labels[-1].isalpha()):
         labels.pop()
-    if len(labels) < 2 or "" in labels:
-        labels = labels[: labels.index("")] if "" in labels else []
-        if len(labels) < 2 or not labels[-1].isalpha():
-            return 0
-    return start + len(".".join(labels))
+    return start + len(".".join(labels)) if len(labels) > 1 else 0
 
 
 class _EmailAddress:
@@ -81,11 +82,9 @@ class _EmailAddress:
     def find(self, text: str) -> list[Finding]:
         """Around each sign `@`, and around each "at" that is followed by a "dot"."""
         findings = []
-        at = text.find("@")
-        while at >= 0:
-            if found := self._around(text, at):
+        for sign in _SIGN.finditer(text):
+            if found := self._around(text, sign.start() + 1):
                 findings.append(found)
-            at = text.find("@", at + 1)
         if "dot" in text.lower() or "[.]" in text or "(.)" in text:
             findings += [f for m in _AT.finditer(text) if (f := self._spelled(text, m))]
             findings += self._half_spelled(text)
@@ -120,15 +119,13 @@ class _EmailAddress:
         return len(word)
 
     def _around(self, text: str, at: int) -> Finding | None:
-        before = text[max(0, at - _LOCAL_MAX) : at][::-1]
-        match = _LOCAL_REVERSED.match(before)
-        local = match.group()[::-1].lstrip(_LOCAL_STRIP) if match else ""
-        if not local:
-            return None
         end = _domain_end(text, at + 1)
-        if not end or (local.lower() in _SERVICE_ACCOUNTS and text[end : end + 1] in {":", "/"}):
+        if not end:
             return None
-        return Finding(self.kind, at - len(local), end)
+        match = _LOCAL_REVERSED.match(text[max(0, at - _LOCAL_MAX) : at][::-1])
+        local = match.group()[::-1].lstrip(_LOCAL_STRIP) if match else ""
+        service = local.lower() in _SERVICE_ACCOUNTS and text[end : end + 1] in {":", "/"}
+        return None if not local or service else Finding(self.kind, at - len(local), end)
 
     def _spelled(self, text: str, at: re.Match[str]) -> Finding | None:
         before = text[max(0, at.start() - 140) : at.start()][::-1]
@@ -147,15 +144,14 @@ class _EmailAddress:
     def _half_spelled(self, text: str) -> list[Finding]:
         """A sign `@` whose domain has its dots spelled out."""
         findings = []
-        at = text.find("@")
-        while at >= 0:
+        for sign in _SIGN.finditer(text):
+            at = sign.start() + 1
             host = _HOST.match(text, at + 1)
             local = _LOCAL_REVERSED.match(text[max(0, at - _LOCAL_MAX) : at][::-1])
             if host and local and local.group() and _SPELLED_DOT.search(host.group()):
                 label = re.split(r"[^A-Za-z0-9]+", host.group())[-1]
                 if _TOP_LEVEL.match(label):
                     findings.append(Finding(self.kind, at - local.end(), host.end()))
-            at = text.find("@", at + 1)
         return findings
 
 

@@ -36,7 +36,9 @@ _BARE = re.compile(
     rf"{_FIRST}(?<!\w)(\(?\d(?:\)?[ .\-/]?\(?\d){{5,12}}(?!\d){_EXTENSION})(?![\w%]|[.,]\d|[ .\-/]\d)",
     re.ASCII,
 )
-_SPACED = re.compile(rf"{_FIRST}(\(?[ ._\-]?\d(?:[ ._\-()]{{1,5}}\d){{9}})(?!{GAP}{{0,3}}\d)", re.ASCII)
+_SPACED = re.compile(
+    rf"{_FIRST}(\(?[ ._\-]?\d(?:[ ._\-()]{{1,5}}\d){{9}})(?!{GAP}{{0,3}}\d)", re.ASCII
+)
 _LONGEST = 64
 _AFTER = 10
 _HOLD = _LONGEST + _AFTER
@@ -78,7 +80,7 @@ class _PhoneNumber:
         """Forms that speak for themselves; bare digits only beside a word for telephones."""
         spans: dict[int, int] = {}
         for start, end in candidates(
-            text, _INTERNATIONAL, _NORTH_AMERICAN, _NATIONAL, _SPACED, _BARE
+            text, 6, _INTERNATIONAL, _NORTH_AMERICAN, _NATIONAL, _SPACED, _BARE
         ):
             if end > spans.get(start, 0) and self._holds(text, start, end):
                 spans[start] = end

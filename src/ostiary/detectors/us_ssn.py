@@ -58,7 +58,7 @@ class _UsSsn:
         """Written 3-2-4, spaced out digit by digit, or nine bare digits after a word for it."""
         return [
             Finding(self.kind, start, end)
-            for start, end in sorted(candidates(text, _WRITTEN, _SPACED, _PLAIN))
+            for start, end in sorted(candidates(text, 9, _WRITTEN, _SPACED, _PLAIN))
             if issued(only_digits(text[start:end])) and self._called(text, start, end)
         ]
 
@@ -73,12 +73,14 @@ class _UsSsn:
         if value.isdigit():
             words = nearest(_WORDS, text, start, CONTEXT * 2)
             return words == "mine" and value not in _PUBLISHED
+        if text[start - 2 : start - 1].isdigit() and text[start - 1] == value[3]:
+            return False
+        if "-" in value[3:7]:
+            return True
         digits = only_digits(value)
         if digits in _PUBLISHED or len(set(digits)) < 3:
             return False
-        if text[start - 2 : start - 1].isdigit() and text[start - 1] == value[3]:
-            return False
-        return "-" in value or nearest(_WORDS, text, start) != "other"
+        return nearest(_WORDS, text, start) != "other"
 
 
 def build(options: Options) -> Detector:
