@@ -1,4 +1,4 @@
-"""What the detectors of active content share: rules with a cheap gate, and how far they hold back."""
+"""What the detectors of active content share: rules behind a cheap gate, and the hold-back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import re2
+import re2  # type: ignore[import-untyped]
 
 from ostiary.exchange import Finding
 from ostiary.quoting import CONTEXT, discussed
@@ -40,7 +40,7 @@ def _gate(pattern: str) -> str:
 
 
 class Rule(NamedTuple):
-    """A pattern whose group 1 is the finding, asked only where one of `needs` (lower case) occurs."""
+    """A pattern whose group 1 is the finding; one of `needs` (lower case) is in every match."""
 
     needs: tuple[str, ...]
     pattern: re.Pattern[str]

@@ -21,13 +21,53 @@ BREAK = "\n"
 _UNSEEN_CATEGORIES = frozenset({"Cf", "Mn", "Me"})
 _UNSEEN = frozenset("\u115f\u1160\u3164\uffa0")
 _DASHES = frozenset("\u2212\u2043\u02d7\u2796\u2010\u2011")
-_LOOK_ALIKES = dict(
-    zip(
-        "аеорсхуіјѕһԁɡӏАВЕЗКМНОРСТХУІЈЅοαινρτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧıℓ。｡․٫∕⁄∖∶ː‘’‚‛ʼ′“”„‟″‹›⠀",
-        "aeopcxyijshdglABE3KMHOPCTXYIJSoaivptuxABEZHIKMNOPTYXil....//\\::''''''\"\"\"\"\"<> ",
-        strict=True,
-    )
+_FAMILIES = (  # a character, and those that look like it
+    (" ", "\u2800"),
+    ('"', "\u201c\u201d\u201e\u201f\u2033"),
+    ("'", "\u2018\u2019\u201a\u201b\u02bc\u2032"),
+    (".", "\u3002\uff61\u2024\u066b"),
+    ("/", "\u2215\u2044"),
+    ("3", "\u0417"),
+    (":", "\u2236\u02d0"),
+    ("<", "\u2039"),
+    (">", "\u203a"),
+    ("A", "\u0410\u0391"),
+    ("B", "\u0412\u0392"),
+    ("C", "\u0421"),
+    ("E", "\u0415\u0395"),
+    ("H", "\u041d\u0397"),
+    ("I", "\u0406\u0399"),
+    ("J", "\u0408"),
+    ("K", "\u041a\u039a"),
+    ("M", "\u041c\u039c"),
+    ("N", "\u039d"),
+    ("O", "\u041e\u039f"),
+    ("P", "\u0420\u03a1"),
+    ("S", "\u0405"),
+    ("T", "\u0422\u03a4"),
+    ("X", "\u0425\u03a7"),
+    ("Y", "\u0423\u03a5"),
+    ("Z", "\u0396"),
+    ("\\", "\u2216"),
+    ("a", "\u0430\u03b1"),
+    ("c", "\u0441"),
+    ("d", "\u0501"),
+    ("e", "\u0435"),
+    ("g", "\u0261"),
+    ("h", "\u04bb"),
+    ("i", "\u0456\u03b9\u0131"),
+    ("j", "\u0458"),
+    ("l", "\u04cf\u2113"),
+    ("o", "\u043e\u03bf"),
+    ("p", "\u0440\u03c1"),
+    ("s", "\u0455"),
+    ("t", "\u03c4"),
+    ("u", "\u03c5"),
+    ("v", "\u03bd"),
+    ("x", "\u0445\u03c7"),
+    ("y", "\u0443"),
 )
+_LOOK_ALIKES = {alike: letter for letter, family in _FAMILIES for alike in family}
 
 
 class Folded(NamedTuple):

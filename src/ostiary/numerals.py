@@ -44,8 +44,9 @@ def only_digits(text: str) -> str:
 def candidates(text: str, least: int, *patterns: re.Pattern[str]) -> Iterator[tuple[int, int]]:
     """Where group 1 of `patterns` matches, beginning in or right before a long number.
 
-    A long number has six digits and `least` characters with its gaps. A pattern may look `BEFORE - 2` characters to its left and `AFTER` beyond its last digit, and must
-    be written so that no match can hide another one. Most text holds no such stretch: one pass.
+    A long number has six digits and `least` characters with its gaps; most text holds none and
+    costs one pass. A pattern may look `BEFORE - 2` characters to its left and `AFTER` beyond its
+    last digit, and must be written so that no match can hide another one.
     """
     for region in _REGION.finditer(text):
         start, end = region.span()

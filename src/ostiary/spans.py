@@ -1,7 +1,7 @@
 """From overlapping findings to released text: one fate per character, so that cuts do not matter.
 
-Where findings overlap, each character has the strongest action of those that cover it. A maximal run
-of characters that are redacted becomes one marker, however many findings made it.
+Where findings overlap, each character has the strongest action of those that cover it. A maximal
+run of characters that are redacted becomes one marker, however many findings made it.
 """
 
 from __future__ import annotations

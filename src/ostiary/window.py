@@ -14,9 +14,8 @@ from ostiary.folding import fold_piece
 from ostiary.ports import Detector
 from ostiary.spans import Cover, Decided, cover, render
 
-
 _OBSERVE_EVERY = 256
-"""Characters after which detectors that hold nothing back are asked again: only a matter of cost."""
+"""Characters after which detectors that hold nothing back are asked again; a matter of cost."""
 
 
 class _Reader:
@@ -34,9 +33,9 @@ class _Reader:
 class Window:
     """Feed the pieces of one text, get back what may be released; law below.
 
-    For every way to cut a text, what `feed` and `close` return, joined, is `spans.apply` of the whole
-    text with all its findings, and `findings` counts the same kinds. Until it is decided, at most
-    the `reach` of the slowest enforced detector is held back, and three times that is kept.
+    For every way to cut a text, what `feed` and `close` return, joined, is `spans.apply` of the
+    whole text with all its findings, and `findings` counts the same kinds. Until it is decided, at
+    most the `reach` of the slowest enforced detector is held back; three times that is kept.
     Detectors whose action is `off` are not asked; those that are only observed hold nothing back.
     From a block on nothing is released, and only findings up to it are counted.
     """

@@ -16,12 +16,14 @@ _RULES = activity.Rules(
         activity.rule(r"<[\s/\x00]{0,3}script(?![a-z-])(?!>? tag|>? element|>? block)", "script"),
         activity.rule(r"<[^<>]{0,160}[\s/\"'`+]on[a-z]{3,24}\s{0,3}=", "<"),
         activity.rule(
-            r"[\"'`][\s/]{0,3}on(?:error|load|click|focus|blur|mouse[a-z]{2,8}|key[a-z]{2,5})\s{0,2}(?:=|%3d)"
+            r"[\"'`][\s/]{0,3}on(?:error|load|click|focus|blur|mouse[a-z]{2,8}"
+            r"|key[a-z]{2,5})\s{0,2}(?:=|%3d)"
             r"[\"'\s]{0,2}(?:alert|prompt|confirm|javascript|eval|document)",
             "on",
         ),
         activity.rule(
-            rf"(?:j{_S}a{_S}v{_S}a|v{_S}b|live|mocha){_S}{_SCRIPT}{_S}(?::|&colon;|&#x?0{{0,5}}3a)[^\s]",
+            rf"(?:j{_S}a{_S}v{_S}a|v{_S}b|live|mocha){_S}{_SCRIPT}{_S}"
+            rf"(?::|&colon;|&#x?0{{0,5}}3a)[^\s]",
             ":",
             "&",
         ),
@@ -30,8 +32,9 @@ _RULES = activity.Rules(
         ),
         activity.rule(r"(?:&#x?0{0,8}[0-9a-f]{1,5};?){2}|&#x?0{2,8}3[c0];?", "&#"),
         activity.rule(
-            r"<[\s/]{0,2}(?:iframe|object|embed|applet|base\s{1,3}href|frameset|frame|isindex|bgsound|layer"
-            r"|ilayer|xml|xss|math[\s>/](?!\.)|svg|import|keygen|marquee|meta\s{1,3}http|\?xml-stylesheet"
+            r"<[\s/]{0,2}(?:iframe|object|embed|applet|base\s{1,3}href|frameset|frame|isindex"
+            r"|bgsound|layer|ilayer|xml|xss|math[\s>/](?!\.)|svg|import|keygen|marquee|meta\s{1,3}http"
+            r"|\?xml-stylesheet"
             r"|link\s[^<>]{0,80}stylesheet)(?![a-z])",
             "<",
         ),
@@ -52,7 +55,8 @@ _RULES = activity.Rules(
             "confirm",
         ),
         activity.rule(
-            r"document\.cookie|string\.fromcharcode|(?:window|top|self|parent)\[['\"/]|(?<![a-z_.])eval\("
+            r"document\.cookie|string\.fromcharcode|(?:window|top|self|parent)\[['\"/]"
+            r"|(?<![a-z_.])eval\("
             r"|activexobject",
             "document.cookie",
             "fromcharcode",
@@ -61,7 +65,8 @@ _RULES = activity.Rules(
             "activex",
         ),
         activity.rule(
-            r"%3c\s{0,2}(?:script|img|svg|iframe)|(?:\\x3c|\\u003c)\s{0,2}/?[a-z]|&lt;\s{0,2}/?script|\+adw-"
+            r"%3c\s{0,2}(?:script|img|svg|iframe)|(?:\\x3c|\\u003c)\s{0,2}/?[a-z]"
+            r"|&lt;\s{0,2}/?script|\+adw-"
             r"|<%73%63|al\\{1,2}u0065rt",
             "%3c",
             "\\x3c",
@@ -72,12 +77,14 @@ _RULES = activity.Rules(
             "u0065",
         ),
         activity.rule(
-            r"<[a-z][^<>]{0,60}(?:srcdoc|formaction|xlink:href|allowscriptaccess|background=|dynsrc|lowsrc"
+            r"<[a-z][^<>]{0,60}(?:srcdoc|formaction|xlink:href|allowscriptaccess|background="
+            r"|dynsrc|lowsrc"
             r"|attributename)",
             "<",
         ),
         activity.rule(
-            r"<[a-z]{1,10}[^<>]{0,20}(?:%[0-9a-f]{2}){2}|<x\s?(?:o%6e|%0aon)|<http://on|<set\s|<xmp|<plaintext"
+            r"<[a-z]{1,10}[^<>]{0,20}(?:%[0-9a-f]{2}){2}|<x\s?(?:o%6e|%0aon)|<http://on"
+            r"|<set\s|<xmp|<plaintext"
             r"|<[a-z]{1,20}xss|<!doctype\s{1,3}html\s{1,3}\[|<\?xml|<\?\s{0,2}echo",
             "<",
         ),

@@ -18,7 +18,7 @@ _LOCAL_STRIP = ".!#$%&^~-+"
 _DOMAIN = re.compile(rf"(?!-)[\w.\-]{{1,{_DOMAIN_MAX}}}")
 _SERVICE_ACCOUNTS = frozenset({"git", "hg", "svn"})
 
-_BRACKETS = ("()", "[]", "{}", "<>")
+_BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"), ("<", ">"))
 
 
 def _spelled_out(*words: str, backwards: bool = False) -> str:
@@ -44,9 +44,9 @@ _TOP_LEVEL = re.compile(
     r"(?i:com|net|org|edu|gov|mil|int|info|biz|name|io|ai|app|dev|me|tv|co|xyz|online|site|shop"
     r"|[a-z]{2})\Z"
 )
-_NOT_A_NAME = frozenset(
-    "look looking available hosted us me them him her it is are was be arrive meet here there "
-    "stay working work located based found out shop buy book find visit check".split()
+_NOT_A_NAME = re.compile(
+    r"(?i:look|looking|available|hosted|us|me|them|him|her|it|is|are|was|be|arrive|meet|here|there"
+    r"|stay|working|work|located|based|found|out|shop|buy|book|find|visit|check)\Z"
 )
 _MARKS = frozenset(
     ["at", "dot"]
@@ -81,10 +81,8 @@ class _EmailAddress:
 
     def find(self, text: str) -> list[Finding]:
         """Around each sign `@`, and around each "at" that is followed by a "dot"."""
-        findings = []
-        for sign in _SIGN.finditer(text):
-            if found := self._around(text, sign.start() + 1):
-                findings.append(found)
+        signs = _SIGN.finditer(text)
+        findings = [f for sign in signs if (f := self._around(text, sign.start() + 1))]
         if "dot" in text.lower() or "[.]" in text or "(.)" in text:
             findings += [f for m in _AT.finditer(text) if (f := self._spelled(text, m))]
             findings += self._half_spelled(text)
@@ -131,7 +129,7 @@ class _EmailAddress:
         before = text[max(0, at.start() - 140) : at.start()][::-1]
         name = _NAME_REVERSED.match(before)
         host = _HOST.match(text, at.end())
-        if not name or not host or name.group().lower()[::-1] in _NOT_A_NAME:
+        if not name or not host or _NOT_A_NAME.match(name.group()[::-1]):
             return None
         bracketed = not at.group().strip().isalpha()
         if not bracketed and not _SPELLED_DOT.search(host.group()):

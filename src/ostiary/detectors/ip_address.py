@@ -26,7 +26,8 @@ _LONGEST = 45
 _TAIL = re.compile(r"[0-9A-Fa-f:.]+\Z")
 _HOLD = _LONGEST + 3
 _WORDS = re.compile(
-    r"(?P<version>version|release|\bver\b|firmware|build|\bv\.?(?= ?\Z)|section|chapter|netmask|mask)"
+    r"(?P<version>version|release|\bver\b|firmware|build|\bv\.?(?= ?\Z)"
+    r"|section|chapter|mask)"
     r"|(?P<address>\bip\b|address|host|server|from|client)",
     re.IGNORECASE | re.ASCII,
 )
@@ -48,9 +49,11 @@ class _IpAddress:
         """Addresses but loopback, unspecified, masks, and what is called a version."""
         findings = []
         if _V4_SIGN.search(text):
-            for match in _V4.finditer(text):
-                if self._personal(text, match):
-                    findings.append(Finding(self.kind, *match.span()))
+            findings = [
+                Finding(self.kind, *match.span())
+                for match in _V4.finditer(text)
+                if self._personal(text, match)
+            ]
         if _V6_SIGN.search(text):
             for begin in _V6_START.finditer(text):
                 end = self._v6_end(text, begin.start())

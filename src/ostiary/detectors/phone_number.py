@@ -1,4 +1,4 @@
-"""Telephone numbers: international (ITU-T E.164), national with a trunk 0, North American, local."""
+"""Telephone numbers: international (ITU-T E.164), national, North American, local."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ _EXTENSION = r"(?: ?(?:x|ext\.?) ?\d{1,5})?+"
 _GAP = r"[ .\-/()*]"
 _FIRST = rf"(?<!\d)(?<!\d{_GAP})(?<!\d{_GAP}{{2}})(?<!\d{_GAP}{{3}})(?<!\d[.,:])(?<![.#$])"
 _INTERNATIONAL = re.compile(
-    rf"((?:(?<![\w+])\+\(?|{_FIRST}00(?=[1-9 .\-]))\d(?:[ .\-/()*]{{0,2}}\d){{6,15}}(?!\d){_EXTENSION})",
+    rf"((?:(?<![\w+])\+\(?|{_FIRST}00(?=[1-9 .\-]))"
+    rf"\d(?:[ .\-/()*]{{0,2}}\d){{6,15}}(?!\d){_EXTENSION})",
     re.ASCII,
 )
 _NORTH_AMERICAN = re.compile(
-    r"(?<![\d(])(?<!\d[.,:])((?:1[ .\-])?(?:\(\d{3}[*`]{0,2}\)[ .\-]{0,4}|\d{3}[ .\-])\d{3}[ .\-]\d{4}(?!\d)"
+    r"(?<![\d(])(?<!\d[.,:])((?:1[ .\-])?"
+    r"(?:\(\d{3}[*`]{0,2}\)[ .\-]{0,4}|\d{3}[ .\-])\d{3}[ .\-]\d{4}(?!\d)"
     rf"{_EXTENSION})",
     re.ASCII,
 )
@@ -33,7 +35,8 @@ _NATIONAL = re.compile(
     re.ASCII,
 )
 _BARE = re.compile(
-    rf"{_FIRST}(?<!\w)(\(?\d(?:\)?[ .\-/]?\(?\d){{5,12}}(?!\d){_EXTENSION})(?![\w%]|[.,]\d|[ .\-/]\d)",
+    rf"{_FIRST}(?<!\w)(\(?\d(?:\)?[ .\-/]?\(?\d){{5,12}}(?!\d){_EXTENSION})"
+    r"(?![\w%]|[.,]\d|[ .\-/]\d)",
     re.ASCII,
 )
 _SPACED = re.compile(
@@ -53,8 +56,9 @@ _WORDS = re.compile(
     r"|answering at|whatsapp|\bsms\b|\btext (?:me|us|him|her)|hotline|\bdesk\b|\boffice:|landline"
     r"|registered(?: number)?|number on file|contact (?:me|us|him|her|number|no)|my number"
     r"|cep numaram|numer telefonu|puhelin)"
-    r"|(?P<other>order|ticket|invoice|tracking|version|timestamp|isbn|account|card|suite|apartment|ssn|social"
-    r"|routing|serial|amount|\bid\b|passport|licen[cs]e|iban|number is|coordinates|nhs|tax|pesel"
+    r"|(?P<other>order|ticket|invoice|tracking|version|timestamp|isbn|account|card|suite"
+    r"|apartment|ssn|social|routing|serial|amount|\bid\b|passport"
+    r"|licen[cs]e|iban|number is|coordinates|nhs|tax|pesel"
     r"|commit|compute|price|date|zip|aadhaar|\bpan\b|cpf|bsn|tfn|sin\b)",
     re.IGNORECASE | re.ASCII,
 )
