@@ -22,7 +22,7 @@ _GRAIN: Final = 1e-6  # of one unit: what rounding may take from a full quota
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`capacity` is how many keys of each sort are remembered; about 0.4 KB each."""
+    """`capacity` is how many keys of each sort are remembered beside holds; 0.4 KB each."""
 
     capacity: int = 65_536
 
@@ -48,34 +48,29 @@ class _Bucket:
     def idle_in(self, now: float) -> float:
         return self.taken / self.rate - max(0.0, now - self.at)
 
-    def held(self, now: float) -> bool:
-        del now
-        return False
-
 
 @dataclass(slots=True)
 class _Strikes:
-    """The times of the newest failures, or the end of a hold."""
+    """The times of failures within the window."""
 
     window: int
     times: deque[float] = field(default_factory=deque)
-    until: float | None = None
-    hold: int = 0
-
-    def left(self, now: float) -> float:
-        """Seconds of the hold; never more than it was given, whatever the clock does."""
-        if self.until is None:
-            return 0.0
-        self.until = min(self.until, now + self.hold)
-        return max(0.0, self.until - now)
 
     def idle_in(self, now: float) -> float:
-        if self.until is not None:
-            return self.left(now)
         return self.times[-1] + self.window - now if self.times else 0.0
 
-    def held(self, now: float) -> bool:
-        return self.left(now) > 0.0
+
+@dataclass(slots=True)
+class _Hold:
+    """A wait in force, until a time."""
+
+    until: float
+    length: int
+
+    def idle_in(self, now: float) -> float:
+        """Never more than it was given, whatever the clock does."""
+        self.until = min(self.until, now + self.length)
+        return self.until - now
 
 
 class _Entry(Protocol):
@@ -83,18 +78,17 @@ class _Entry(Protocol):
         """Seconds until forgetting this changes nothing; ≤ 0 for now."""
         ...
 
-    def held(self, now: float) -> bool:
-        """Whether it must not be forgotten."""
-        ...
-
 
 _E = TypeVar("_E", bound=_Entry)
 
 
 class _Memory(Generic[_E]):
-    """A bounded map: each addition and use looks at a few entries and drops the idle ones."""
+    """A map that drops what is idle: each use looks at a few entries, in turn.
 
-    def __init__(self, capacity: int) -> None:
+    With a `capacity` it gives up the idlest of a few where it is full.
+    """
+
+    def __init__(self, capacity: int | None) -> None:
         self._capacity = capacity
         self._entries: OrderedDict[str, _E] = OrderedDict()
 
@@ -106,7 +100,7 @@ class _Memory(Generic[_E]):
         return self._entries.get(key)
 
     def add(self, key: str, entry: _E, now: float) -> None:
-        if len(self._entries) >= self._capacity:
+        if self._capacity is not None and len(self._entries) >= self._capacity:
             self._give_up_one(now)
         self._entries[key] = entry
 
@@ -120,19 +114,12 @@ class _Memory(Generic[_E]):
                 self._entries[key] = entry
 
     def _give_up_one(self, now: float) -> None:
-        """Forget the idlest of a few.
-
-        Where all are holds the map grows instead: each hold cost its maker several refused
-        requests, so that their number is bounded by the hold's time.
-        """
         candidates: list[tuple[float, str]] = []
         for _ in range(min(_COMPARED, len(self._entries))):
             key = next(iter(self._entries))
             self._entries.move_to_end(key)
-            if not self._entries[key].held(now):
-                candidates.append((self._entries[key].idle_in(now), key))
-        if candidates:
-            del self._entries[min(candidates)[1]]
+            candidates.append((self._entries[key].idle_in(now), key))
+        del self._entries[min(candidates)[1]]
 
 
 class MemoryCounters:
@@ -144,10 +131,13 @@ class MemoryCounters:
         self._clock = clock
         self._buckets: _Memory[_Bucket] = _Memory(capacity)
         self._strikes: _Memory[_Strikes] = _Memory(capacity)
+        # Without a bound, for a hold in force is never forgotten; each costs its maker more than
+        # `limit` refused requests, and ends.
+        self._holds: _Memory[_Hold] = _Memory(None)
 
     def __len__(self) -> int:
         """How many keys are remembered."""
-        return len(self._buckets) + len(self._strikes)
+        return len(self._buckets) + len(self._strikes) + len(self._holds)
 
     async def spend(
         self, key: str, amount: int, *, quota: int, window: int, name: str
@@ -198,23 +188,26 @@ class MemoryCounters:
         count nor lengthen it, and after it counting starts anew.
         """
         now = self._clock()
+        held = self._holds.use(key, now)
+        left = held.idle_in(now) if held is not None else 0.0
+        if left > 0.0:
+            return left
+        if held is not None:
+            self._holds.forget(key)
         strikes = self._strikes.use(key, now)
         if strikes is None:
             strikes = _Strikes(window)
             self._strikes.add(key, strikes, now)
-        left = strikes.left(now)
-        if left > 0.0:
-            return left
-        times, strikes.until, strikes.window = strikes.times, None, window
-        while times and times[-1] > now:  # the clock jumped back: those times cannot be told
+        times, strikes.window = strikes.times, window
+        while times and times[-1] > now:  # the clock jumped back: those times tell nothing
             times.pop()
         while times and times[0] <= now - window:
             times.popleft()
         times.append(now)
         if len(times) <= limit:
             return 0.0
-        times.clear()
-        strikes.until, strikes.hold = now + hold, hold
+        self._strikes.forget(key)
+        self._holds.add(key, _Hold(now + hold, hold), now)
         return float(hold)
 
     async def close(self) -> None:
