@@ -299,7 +299,7 @@ def _marked(owner: str, conversation: str | None = None, expected: int = 0):
             row,
             content=b"AF\x01\x01\x00\x01"
             + (b"CANARY" + bytes.fromhex(row.id.replace("-", ""))[:10])
-            * secrets.choice([7, 25, 60, 190]),
+            * secrets.choice([7, 12, 19, 56, 94, 190, 560]),
         )
         for row in change.messages
     )
