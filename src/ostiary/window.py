@@ -95,18 +95,23 @@ class Window:
         return self._release(self._released + len(self._text))
 
     def _decide(self) -> int:
-        """How far all enforced verdicts are final; asks no further than the first that is not.
+        """How far all enforced verdicts are final.
 
-        The detector that held back last is asked first: while it still does, the others can wait.
+        The detector that held back last is asked first: while it still does, nobody else need be,
+        and when it goes on, only those that were not that far already.
         """
         final = self._base + len(self._folded)
         for index, reader in enumerate(self._enforced):
+            if index and reader.done >= final:
+                continue
             settled = reader.detector.settled(self._folded) + self._base
-            if settled <= reader.done <= self._decided:
-                self._enforced.insert(0, self._enforced.pop(index))
-                return self._decided
             self._read(reader, settled)
-            final = min(final, reader.done)
+            if reader.done < final:
+                final = reader.done
+                if index:
+                    self._enforced.insert(0, self._enforced.pop(index))
+            if final <= self._decided:
+                return self._decided
         self._decided = final
         return final
 
