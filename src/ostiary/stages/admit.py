@@ -85,18 +85,25 @@ def _gather(raw: Sequence[tuple[bytes, bytes]]) -> Mapping[str, tuple[str, ...]]
 def _check_host(
     headers: Mapping[str, tuple[str, ...]], hosts: frozenset[str], *, public: bool
 ) -> None:
-    values = headers.get("host", ())
-    match = _HOST.fullmatch(values[0]) if len(values) == 1 else None
-    if match is None or int(match[2] or 0) > 65_535:
+    name = host_name(headers.get("host", ()))
+    if name is None:
         raise MalformedRequest(
             "The request needs exactly one well-formed Host header.", layer=LAYER, rule="host-form"
         )
-    if not public and match[1].lower() not in hosts:
+    if not public and name not in hosts:
         raise MisdirectedRequest(
             "This gateway does not answer for that host; add the name to server.hosts.",
             layer=LAYER,
             rule="host",
         )
+
+
+def host_name(values: Sequence[str]) -> str | None:
+    """The name in the one Host header, in lower case; None unless it is one and well-formed."""
+    match = _HOST.fullmatch(values[0]) if len(values) == 1 else None
+    if match is None or int(match[2] or 0) > 65_535:
+        return None
+    return match[1].lower()
 
 
 def peer_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
