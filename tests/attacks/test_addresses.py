@@ -84,7 +84,9 @@ def test_other_headers_name_no_address(proxied):
     check_problem(knock(proxied, "203.0.113.32", **forged), 401)
 
 
-@pytest.mark.parametrize("hop", ["unknown", "", "203.0.113.300", "1.2.3", "_hidden", "[::1", "a:b"])
+@pytest.mark.parametrize(
+    "hop", ["unknown", "", "203.0.113.300", "1.2.3", "_hidden", "[::1", "[::1]x", "1.2.3.4:x"]
+)
 def test_an_unreadable_hop_is_400(proxied, hop):
     answered = knock(proxied, f"203.0.113.41, {hop}", credential=proxied.key)
     assert check_problem(answered, 400)["rule"] == "forwarded-for"
