@@ -41,7 +41,7 @@ from ostiary.rows import AddTurn
 from ostiary.stages.admit import Door, admit, peer_address
 from ostiary.stages.authn import Identities, authenticate
 from ostiary.stages.authz import permit
-from ostiary.stages.budget import Budget, Reservation, fund, reserve, settle
+from ostiary.stages.budget import Budget, LimitReached, Reservation, fund, reserve, settle
 from ostiary.stages.check import Rules, Turn, check, with_history
 from ostiary.stages.detect import detect
 from ostiary.stages.forward import Model, forward
@@ -190,7 +190,8 @@ class Pipeline:
             except Refusal:
                 log.error("refusal_not_recorded", request_id=arrival.request_id)
                 refusal = unavailable()
-        return Refused(refusal, progress.limits())
+        reached = (refusal.limit,) if isinstance(refusal, LimitReached) else ()
+        return Refused(refusal, (*progress.limits(), *reached))
 
 
 class Started:

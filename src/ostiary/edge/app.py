@@ -15,6 +15,7 @@ from ostiary.edge.routes import Match, Table
 from ostiary.errors import MalformedRequest, TooLarge
 from ostiary.exchange import Arrival, Face
 from ostiary.pipeline import Answer, Done, Pipeline, Refused
+from ostiary.stages.admit import host_name
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -22,6 +23,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Probe = Callable[[], Awaitable[tuple[int, dict[str, Any]]]]
 
 LEAVE = "ostiary.leave"
+LINGER_SECONDS, LINGER_BYTES = 2.0, 64 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 _EVERY_ANSWER = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -66,7 +68,7 @@ class Application:
         request_id = self._edge.new_request_id()
         match = self._edge.table.match(scope["method"], scope["path"])
         arrival = _arrival(scope, receive, request_id, match)
-        reply = _Reply(send, request_id, _face(scope["path"]))
+        reply = _Reply(send, receive, request_id, _face(scope["path"]))
         leave_with(scope, asyncio.current_task())
         # Cancelled means that the client left or the drain is over: nobody hears what follows.
         with contextlib.suppress(asyncio.CancelledError):
@@ -94,7 +96,8 @@ def leave_with(scope: Scope, task: asyncio.Task[Any] | None) -> None:
 
 
 def _well_formed(arrival: Arrival) -> bool:
-    return sum(name == b"host" for name, _ in arrival.headers) == 1
+    hosts = [value.decode("latin-1").strip() for name, value in arrival.headers if name == b"host"]
+    return host_name(hosts) is not None
 
 
 def _face(path: str) -> Face:
@@ -139,6 +142,22 @@ async def _read(receive: Receive, headers: tuple[tuple[bytes, bytes], ...], limi
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+async def _linger(receive: Receive) -> None:
+    """Read on, keeping nothing, until the client is done, or for a bounded while.
+
+    To close on bytes that wait unread resets the connection, and may take the refusal away from
+    a client that has not read it yet (RFC 9112 §9.6).
+    """
+    left = LINGER_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+
+
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(
         f"The body is larger than the {limit} bytes that this route takes.",
@@ -151,8 +170,9 @@ def _too_large(limit: int) -> TooLarge:
 class _Reply:
     """Writes one response."""
 
-    def __init__(self, send: Send, request_id: str, face: Face) -> None:
+    def __init__(self, send: Send, receive: Receive, request_id: str, face: Face) -> None:
         self._send = send
+        self._receive = receive
         self._request_id = request_id
         self._face = face
         self._begun = False
@@ -163,7 +183,10 @@ class _Reply:
         refusal = refused.refusal
         body = problem.body(refusal, self._request_id, self._face)
         headers = {**render.limit_headers(refused.limits), **problem.headers(refusal)}
-        await self.whole(refusal.status, _encode(body), problem.CONTENT_TYPE, headers)
+        closes = "Connection" in headers
+        await self.whole(
+            refusal.status, _encode(body), problem.CONTENT_TYPE, headers, linger=closes
+        )
 
     async def done(self, done: Done) -> None:
         body = b"" if done.body is None else _encode(done.body)
@@ -188,10 +211,19 @@ class _Reply:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def whole(
-        self, status: int, body: bytes, content_type: str, headers: Mapping[str, str]
+        self,
+        status: int,
+        body: bytes,
+        content_type: str,
+        headers: Mapping[str, str],
+        *,
+        linger: bool = False,
     ) -> None:
         await self._head(status, content_type, {"Content-Length": str(len(body)), **headers})
-        await self._send({"type": "http.response.body", "body": body})
+        await self._send({"type": "http.response.body", "body": body, "more_body": linger})
+        if linger:
+            await _linger(self._receive)
+            await self._send({"type": "http.response.body", "body": b""})
 
     async def _head(self, status: int, content_type: str, headers: Mapping[str, str]) -> None:
         merged = {

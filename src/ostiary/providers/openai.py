@@ -151,13 +151,16 @@ class OpenAI:
                 raise _failed("too-large", "The model's answer is too large.")
             for frame in parser.feed(chunk):
                 if frame.data.strip() == b"[DONE]":
+                    # The provider's own word that the answer is whole, if there was one at all.
+                    if not finished:
+                        raise _incomplete()
                     return
                 event = _decode(frame.data)
                 _note_finished(event, finished)
                 yield event
         parser.close()
         if not finished or not all(finished.values()):
-            raise _failed("incomplete", "The model's answer ended too early.")
+            raise _incomplete()
 
 
 def _note_finished(event: dict[str, Any], finished: dict[int, bool]) -> None:
@@ -210,6 +213,10 @@ def _refusal(
 
 def _failed(rule: str, message: str) -> ProviderFailed:
     return ProviderFailed(message, layer=LAYER, rule=f"provider-{rule}")
+
+
+def _incomplete() -> ProviderFailed:
+    return _failed("incomplete", "The model's answer ended too early.")
 
 
 def _silent() -> ProviderSilent:

@@ -26,6 +26,7 @@ from ostiary.wire.strict_json import StrictJSONError, decode
 
 LAYER = "admit"
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::([0-9]{1,5}))?")
+_WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _JSON_TYPE = re.compile(r'application/json\s*(?:;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
 
@@ -85,18 +86,25 @@ def _gather(raw: Sequence[tuple[bytes, bytes]]) -> Mapping[str, tuple[str, ...]]
 def _check_host(
     headers: Mapping[str, tuple[str, ...]], hosts: frozenset[str], *, public: bool
 ) -> None:
-    values = headers.get("host", ())
-    match = _HOST.fullmatch(values[0]) if len(values) == 1 else None
-    if match is None or int(match[2] or 0) > 65_535:
+    name = host_name(headers.get("host", ()))
+    if name is None:
         raise MalformedRequest(
             "The request needs exactly one well-formed Host header.", layer=LAYER, rule="host-form"
         )
-    if not public and match[1].lower() not in hosts:
+    if not public and name not in hosts:
         raise MisdirectedRequest(
             "This gateway does not answer for that host; add the name to server.hosts.",
             layer=LAYER,
             rule="host",
         )
+
+
+def host_name(values: Sequence[str]) -> str | None:
+    """The name in the one Host header, in lower case; None unless it is one and well-formed."""
+    match = _HOST.fullmatch(values[0]) if len(values) == 1 else None
+    if match is None or int(match[2] or 0) > 65_535:
+        return None
+    return match[1].lower()
 
 
 def peer_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
@@ -122,10 +130,9 @@ def peer_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
+    with_port = _WITH_PORT.fullmatch(text)
+    if with_port:
+        text = with_port[1] or with_port[2]
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
