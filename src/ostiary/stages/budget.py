@@ -7,6 +7,7 @@ answer is there, the difference to what was used is given back (or taken).
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 from ostiary.errors import TooManyRequests
 from ostiary.exchange import Checked, Funded, Limit, Permitted
 from ostiary.ports import Counters
