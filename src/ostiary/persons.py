@@ -65,7 +65,6 @@ class Persons:
         if row.roles != vouched.roles:
             await self._store.commit(SetRoles(row.id, vouched.roles))
             row = replace(row, roles=vouched.roles)
-            self._remember(row)
         return row
 
     async def named(
@@ -102,7 +101,8 @@ class Persons:
         row = self._known.get(index)
         if row is None:
             row = await self._store.person_by_index(index)
-            if row is not None:
+            # What was read before a change that was noticed meanwhile must not outlive it.
+            if row is not None and self._seen == changed:
                 self._remember(row)
         return row
 

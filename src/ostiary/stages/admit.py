@@ -25,6 +25,9 @@ from ostiary.exchange import Admitted, Arrival, Trace
 from ostiary.wire.strict_json import StrictJSONError, decode
 
 LAYER = "admit"
+PROBES = frozenset({"livez", "readyz", "startupz"})
+"""Operations that answer under any Host: an orchestrator asks by an address of its own."""
+
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::([0-9]{1,5}))?")
 _WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -47,7 +50,14 @@ async def admit(arrival: Arrival, door: Door) -> Admitted:
     """Take a request in, or refuse: 400, 404, 405, 413, 415 or 421."""
     headers = _gather(arrival.headers)
     route = arrival.route
-    _check_host(headers, door.hosts, public=route is not None and route.public)
+    _check_host(headers.get("host", ()), _hosts(arrival, door))
+    if any(value.lower() == "websocket" for value in headers.get("upgrade", ())):
+        raise MalformedRequest(
+            "WebSockets are not served.",
+            layer=LAYER,
+            rule="upgrade",
+            headers={"Connection": "close"},
+        )
     address = peer_address(arrival.peer, headers.get("x-forwarded-for", ()), door.trusted_proxies)
     if route is None:
         raise _unmatched(arrival)
@@ -76,22 +86,37 @@ def _unmatched(arrival: Arrival) -> NotFound | MethodNotAllowed:
 
 
 def _gather(raw: Sequence[tuple[bytes, bytes]]) -> Mapping[str, tuple[str, ...]]:
-    headers: dict[str, tuple[str, ...]] = {}
+    headers: dict[str, list[str]] = {}
     for name, value in raw:
-        key = name.decode("latin-1").lower()
-        headers[key] = (*headers.get(key, ()), value.decode("latin-1").strip())
-    return headers
+        headers.setdefault(name.decode("latin-1").lower(), []).append(
+            value.decode("latin-1").strip()
+        )
+    return {name: tuple(values) for name, values in headers.items()}
 
 
-def _check_host(
-    headers: Mapping[str, tuple[str, ...]], hosts: frozenset[str], *, public: bool
-) -> None:
-    name = host_name(headers.get("host", ()))
+def knows_host(arrival: Arrival, door: Door) -> bool:
+    """Whether the Host is one that `admit` would take for this route."""
+    values = tuple(v.decode("latin-1").strip() for n, v in arrival.headers if n.lower() == b"host")
+    try:
+        _check_host(values, _hosts(arrival, door))
+    except (MalformedRequest, MisdirectedRequest):
+        return False
+    return True
+
+
+def _hosts(arrival: Arrival, door: Door) -> frozenset[str] | None:
+    """The names that this route answers to; None: any."""
+    probe = arrival.route is not None and arrival.route.operation in PROBES
+    return None if probe else door.hosts
+
+
+def _check_host(values: Sequence[str], hosts: frozenset[str] | None) -> None:
+    name = host_name(values)
     if name is None:
         raise MalformedRequest(
             "The request needs exactly one well-formed Host header.", layer=LAYER, rule="host-form"
         )
-    if not public and name not in hosts:
+    if hosts is not None and name not in hosts:
         raise MisdirectedRequest(
             "This gateway does not answer for that host; add the name to server.hosts.",
             layer=LAYER,

@@ -142,7 +142,7 @@ class Ledger:
             **_why(refusal),
         }
         if refusal.findings:
-            fields["findings"] = {kind: 1 for kind in refusal.findings}
+            fields["findings"] = dict.fromkeys(refusal.findings, 1)
         fields["kind"] = "security" if refusal.layer in _SECURITY_LAYERS else "access"
         fields["class"] = _CLASSES.get(refusal.layer, _ACTIVITY)
         return self._record(
