@@ -16,6 +16,7 @@ from ostiary.rows import (
     AddPerson,
     AddRecord,
     AddTurn,
+    CloseExchanges,
     DeleteConversation,
     KeyRow,
     ReplaceKey,
@@ -30,6 +31,12 @@ _TOUCH: Final = (
     "INSERT INTO key_uses (key, at) SELECT seq, ? FROM api_keys WHERE id = ?"
     " ON CONFLICT (key) DO UPDATE SET at = max(at, excluded.at)"
 )
+_OPEN: Final = (
+    "INSERT INTO open_exchanges (request, since)"
+    " VALUES (?, coalesce((SELECT size FROM tree_state), 0)) ON CONFLICT DO NOTHING"
+)
+_REOPEN: Final = "INSERT INTO open_exchanges (request, since) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_CLOSE: Final = "DELETE FROM open_exchanges WHERE request = ?"
 _NEW_CONVERSATION: Final = (
     "INSERT INTO conversations (id, person, created, updated, messages) VALUES (?1, ?2, ?3, ?3, ?4)"
 )
@@ -194,6 +201,14 @@ def _add_record(cursor: sqlite3.Cursor, change: AddRecord, _: bool) -> None:
             "INSERT INTO audit_private (record, name, person, envelope) VALUES (?, ?, ?, ?)",
             (private.record, private.name, private.person, private.envelope),
         )
+    if change.opens is not None:
+        cursor.execute(_OPEN, (change.opens,))
+    if change.closes is not None:
+        cursor.execute(_CLOSE, (change.closes,))
+
+
+def _close_exchanges(cursor: sqlite3.Cursor, change: CloseExchanges, _: bool) -> None:
+    cursor.executemany(_CLOSE, [(request,) for request in change.requests])
 
 
 def _sequenced(cursor: sqlite3.Cursor, change: Sequenced, _: bool) -> None:
@@ -209,6 +224,7 @@ def _sequenced(cursor: sqlite3.Cursor, change: Sequenced, _: bool) -> None:
         "DELETE FROM audit_outbox WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(change.ids),),
     )
+    cursor.executemany(_REOPEN, [(row.request, row.since) for row in change.opens])
 
 
 APPLY: Final[dict[type, Callable[[sqlite3.Cursor, Any, bool], None]]] = {
@@ -220,5 +236,6 @@ APPLY: Final[dict[type, Callable[[sqlite3.Cursor, Any, bool], None]]] = {
     AddTurn: _add_turn,
     DeleteConversation: _delete_conversation,
     AddRecord: _add_record,
+    CloseExchanges: _close_exchanges,
     Sequenced: _sequenced,
 }
