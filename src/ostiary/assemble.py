@@ -114,8 +114,8 @@ async def lay(
     )
     store = sqlite.build(sqlite.Options(path=str(database)))
     await store.open()
-    ledger = Ledger(store, keyring, clock, random, configuration=settings.hash)
     log = _log(home, keyring)
+    ledger = Ledger(store, keyring, clock, random, log=log.key.name, configuration=settings.hash)
     hashes = apikey.SlowHashes()
     if new:
         await store.commit(ledger.genesis())

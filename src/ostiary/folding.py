@@ -9,15 +9,17 @@ folds by itself, text may be folded piece by piece.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-MAX_UNSEEN = 64
+MAX_UNSEEN = 1024
 """A longer run of unseen characters is a break, so that what is held back stays bounded."""
 
 BREAK = "\n"
 
+_FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _UNSEEN_CATEGORIES = frozenset({"Cf", "Mn", "Me"})
 _UNSEEN = frozenset("\u115f\u1160\u3164\uffa0")
 _DASHES = frozenset("\u2212\u2043\u02d7\u2796\u2010\u2011")
@@ -115,6 +117,10 @@ class _Table(dict[int, str]):
 _TABLE = _Table()
 
 
+def _fold_run(run: re.Match[str]) -> str:
+    return run.group().translate(_TABLE)
+
+
 def fold_piece(text: str, offset: int, unseen: int) -> tuple[Folded, int]:
     """Fold the next piece of a longer text, in time linear in the piece.
 
@@ -123,23 +129,34 @@ def fold_piece(text: str, offset: int, unseen: int) -> tuple[Folded, int]:
     """
     if text.isascii():
         return Folded(text, range(offset, offset + len(text))), 0 if text else unseen
-    folded = text.translate(_TABLE)
+    folded = _FOREIGN.sub(_fold_run, text)
     if len(folded) == len(text):
         return Folded(folded, range(offset, offset + len(text))), 0
-    characters: list[str] = []
+    pieces: list[str] = []
     origin: list[int] = []
-    for position, code in enumerate(map(ord, text), offset):
-        character = _TABLE[code]
-        if character:
+    done = 0
+    for run in _FOREIGN.finditer(text):
+        start, end = run.span()
+        if start > done:
+            pieces.append(text[done:start])
+            origin.extend(range(offset + done, offset + start))
             unseen = 0
-        else:
-            unseen += 1
-            if unseen <= MAX_UNSEEN:
-                continue
-            character, unseen = BREAK, 0
-        characters.append(character)
-        origin.append(position)
-    return Folded("".join(characters), origin), unseen
+        for position, code in enumerate(map(ord, run.group()), offset + start):
+            character = _TABLE[code]
+            if not character:
+                unseen += 1
+                if unseen <= MAX_UNSEEN:
+                    continue
+                character = BREAK
+            unseen = 0
+            pieces.append(character)
+            origin.append(position)
+        done = end
+    if done < len(text):
+        pieces.append(text[done:])
+        origin.extend(range(offset + done, offset + len(text)))
+        unseen = 0
+    return Folded("".join(pieces), origin), unseen
 
 
 def fold(text: str) -> Folded:

@@ -300,7 +300,7 @@ class Keyring:
         return tuple(key_id for (key_id,) in rows)
 
     def secret(self, name: str, make: Callable[[], bytes] | None = None) -> bytes:
-        """Return the named secret; it is made, durably, at the first use: 32 random bytes, or `make`.
+        """Return the named secret, made durably at the first use: 32 random bytes, or `make()`.
 
         All processes get the same bytes. Raises IntegrityError for a changed row.
         """

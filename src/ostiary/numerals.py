@@ -7,7 +7,7 @@ another script stands alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 CONTEXT = 60
 """How many characters to the left of a number are read for words that say what it is."""
@@ -25,20 +25,24 @@ BEFORE, AFTER = 6, 16
 """What a pattern may read to the left and to the right of a region."""
 
 _REGION = re.compile(r"[0-9](?:[ ._\-/*`()\t]{0,5}+[0-9]){5,}+")
+_DOUBLED = bytes.maketrans(b"0123456789", b"0246813579")
+_OTHERS = re.compile(r"[^0-9]+")
+_LETTER = re.compile(r"[A-Za-z]")
+_BLANKS = str.maketrans(dict.fromkeys("\t\r\n!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", " "))
+_OPENING = re.compile(r"[+(0-9]")
 DIGITS = re.compile(r"\d[\d ._\-/*`()\t]*+,?\Z", re.ASCII)
 """The end of a text in which a number has begun and may go on."""
 
 
 def luhn(digits: str) -> bool:
     """Whether the check digit is right (ISO/IEC 7812-1 annex B); `digits` are ASCII digits."""
-    odd = sum(map(int, digits[-1::-2]))
-    even = sum((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)[int(d)] for d in digits[-2::-2])
-    return (odd + even) % 10 == 0
+    code = digits.encode()
+    return (sum(code[-1::-2]) + sum(code[-2::-2].translate(_DOUBLED)) - 48 * len(code)) % 10 == 0
 
 
 def only_digits(text: str) -> str:
     """The ASCII digits of `text`, in order."""
-    return "".join(c for c in text if "0" <= c <= "9")
+    return _OTHERS.sub("", text)
 
 
 def candidates(text: str, least: int, *patterns: re.Pattern[str]) -> Iterator[tuple[int, int]]:
@@ -61,16 +65,24 @@ def candidates(text: str, least: int, *patterns: re.Pattern[str]) -> Iterator[tu
                 yield first + match.start(1), first + match.end(1)
 
 
-def nearest(words: re.Pattern[str], text: str, start: int, width: int = CONTEXT) -> str:
-    """The name of the group of `words` that matches nearest to the left of `start`, or ''.
+def nearest(words: Mapping[str, Sequence[str]], text: str, start: int, width: int = CONTEXT) -> str:
+    """The key of the word that stands nearest to the left of `start`, or ''.
 
-    Reads at most `width` characters, never across a blank line.
+    Words are in lower case; punctuation counts as a blank, so that a blank in a word is the edge of
+    one. Reads at most `width` characters, never across a blank line.
     """
     context = text[max(0, start - width) : start]
-    context = context[context.rfind("\n\n") + 1 :]
-    name = ""
-    for match in words.finditer(context):
-        name = match.lastgroup or ""
+    if not _LETTER.search(context):
+        return ""
+    context = context[context.rfind("\n\n") + 1 :].lower().translate(_BLANKS)
+    context = f" {context} "
+    last, name = 0, ""
+    for key, group in words.items():
+        for word in group:
+            found = context.rfind(word)
+            end = found + len(word)
+            if found >= 0 and end > last:
+                last, name = end, key
     return name
 
 
@@ -79,5 +91,6 @@ def settled_number(text: str, hold: int, tail: re.Pattern[str] = DIGITS) -> int:
 
     `hold` is the longest finding plus what a detector reads to its right.
     """
-    match = tail.search(text, max(0, len(text) - hold))
+    opening = _OPENING.search(text, max(0, len(text) - hold))
+    match = tail.search(text, opening.start()) if opening else None
     return match.start() if match else len(text)

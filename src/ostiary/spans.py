@@ -71,9 +71,10 @@ def render(
         return text, in_marker and not text
     fates: list[str | None] = list(text)
     for one in covers:
-        first, last = max(one.start - offset, 0), min(one.end - offset, len(text))
+        first = max(one.start - offset, 0)
+        last = max(first, min(one.end - offset, len(text)))
         if one.shown is None:
-            fates[first:last] = [None] * max(0, last - first)
+            fates[first:last] = [None] * (last - first)
             continue
         for i in range(first, last):
             fate = fates[i]

@@ -12,8 +12,19 @@ from tests.architecture.source import ROOT, modules, shown, tracked, tree
 
 # Put together from parts, so that this file does not hold what it looks for.
 _HOSTS = ("py" + r"pi\.org", "python" + r"hosted\.org", "dev" + "pi", "art" + "ifactory")
-_FOLDERS = ("/wo" + "rk/", "/o" + "pt/py", "/o" + "pt/wheels", "/ro" + "ot/", "/ho" + "me/[a-z]")
-_PATHS = ("/sim" + r"ple/?\b", "file" + "://", "--(?:extra-)?ind" + "ex-url", "--find-" + "links")
+_FOLDERS = (
+    "/wo" + "rk/",
+    "/o" + "pt/py",
+    "/o" + "pt/wheels",
+    r"(?<!\w)/ro" + "ot/",
+    "/ho" + "me/[a-z]",
+)
+_PATHS = (
+    "/sim" + r"ple/?\b",
+    "file" + ":///(?:o" + "pt|ro" + "ot|ho" + "me)/",
+    "--(?:extra-)?ind" + "ex-url",
+    "--find-" + "links",
+)
 PLACES = re.compile("|".join((*_HOSTS, *_FOLDERS, *_PATHS)), re.IGNORECASE)
 
 _TEST = re.compile(r"tests/[^\s`,;|]+::[^\s`,;|]+")

@@ -33,7 +33,8 @@ _RULES = activity.Rules(
         activity.rule(r"(?:&#x?0{0,8}[0-9a-f]{1,5};?){2}|&#x?0{2,8}3[c0];?", "&#"),
         activity.rule(
             r"<[\s/]{0,2}(?:iframe|object|embed|applet|base\s{1,3}href|frameset|frame|isindex"
-            r"|bgsound|layer|ilayer|xml|xss|math[\s>/](?!\.)|svg|import|keygen|marquee|meta\s{1,3}http"
+            r"|bgsound|layer|ilayer|xml|xss|math[\s>/](?!\.)|svg|import|keygen|marquee"
+            r"|meta\s{1,3}http"
             r"|\?xml-stylesheet"
             r"|link\s[^<>]{0,80}stylesheet)(?![a-z])",
             "<",

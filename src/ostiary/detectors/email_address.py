@@ -12,10 +12,15 @@ _LOCAL_MAX = 64
 _DOMAIN_MAX = 190
 _REACH = 2 * (_LOCAL_MAX + _DOMAIN_MAX)
 
-_LOCAL_REVERSED = re.compile(r"[^\s\"'<>()\[\]{},;:\\@|=`/?&*]*")
+_LOCAL_REVERSED = re.compile(r"(?=[!-~])[A-Za-z0-9_.!#$%^~+\-]*|[^\s\"'<>()\[\]{},;:\\@|=`/?&*]*")
 _SIGN = re.compile(r"[^\s\"'<>()\[\]{},;:\\@|=`/?&*](?=@\w)")
 _LOCAL_STRIP = ".!#$%&^~-+"
-_DOMAIN = re.compile(rf"(?!-)[\w.\-]{{1,{_DOMAIN_MAX}}}")
+_DOMAINS = (
+    re.compile(rf"(?!-)[A-Za-z0-9_.\-]{{1,{_DOMAIN_MAX}}}"),
+    re.compile(rf"(?!-)[\w.\-]{{1,{_DOMAIN_MAX}}}"),
+)
+"""The shorter reading first: text of another script may follow without a blank."""
+
 _SERVICE_ACCOUNTS = frozenset({"git", "hg", "svn"})
 
 _BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"), ("<", ">"))
@@ -35,6 +40,12 @@ def _spelled_out(*words: str, backwards: bool = False) -> str:
 _DOT = _spelled_out("dot", ".")
 _AT = re.compile(_spelled_out("at", "@"))
 _SPELLED_DOT = re.compile(_DOT)
+_SPELLED = (
+    "dot",
+    *(f"{left}{word}{right}" for word in ("at", "@", ".") for left, right in _BRACKETS),
+)
+"""One of these is in every address whose signs are spelled out."""
+
 _LABEL = r"[A-Za-z0-9_+\-.%]"
 _NAME_REVERSED = re.compile(
     rf"{_LABEL}{{1,40}}(?:{_spelled_out('dot', '.', backwards=True)}{_LABEL}{{1,30}}){{0,3}}"
@@ -62,28 +73,34 @@ class Options:
 
 def _domain_end(text: str, start: int) -> int:
     """Where the domain that begins at `start` ends, or 0: two labels, the last one of letters."""
-    match = _DOMAIN.match(text, start)
-    if not match:
-        return 0
-    labels = match.group().split(".")
-    if "" in labels:
-        labels = labels[: labels.index("")]
-    while labels and not (len(labels[-1]) > 1 and labels[-1].isalpha()):
-        labels.pop()
-    return start + len(".".join(labels)) if len(labels) > 1 else 0
+    seen = 0
+    for pattern in _DOMAINS:
+        match = pattern.match(text, start)
+        if not match or match.end() == seen:
+            return 0
+        seen = match.end()
+        labels = match.group().split(".")
+        if "" in labels:
+            labels = labels[: labels.index("")]
+        while labels and not (len(labels[-1]) > 1 and labels[-1].isalpha()):
+            labels.pop()
+        if len(labels) > 1:
+            return start + len(".".join(labels))
+    return 0
 
 
 class _EmailAddress:
     kind = "email_address"
     personal = True
     reach = _REACH
-    sign = r"@|(?i:dot)|\[\.\]|\(\.\)"
+    sign = r"@|(?i:dot)|[\[({<](?i:\.|at)[\])}>]"
 
     def find(self, text: str) -> list[Finding]:
         """Around each sign `@`, and around each "at" that is followed by a "dot"."""
-        signs = _SIGN.finditer(text)
+        signs = _SIGN.finditer(text) if "@" in text else ()
         findings = [f for sign in signs if (f := self._around(text, sign.start() + 1))]
-        if "dot" in text.lower() or "[.]" in text or "(.)" in text:
+        lower = text.lower()
+        if any(mark in lower for mark in _SPELLED):
             findings += [f for m in _AT.finditer(text) if (f := self._spelled(text, m))]
             findings += self._half_spelled(text)
             findings.sort(key=lambda finding: finding.start)

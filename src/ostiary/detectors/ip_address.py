@@ -25,12 +25,27 @@ _V6_START = re.compile(
 _LONGEST = 45
 _TAIL = re.compile(r"[0-9A-Fa-f:.]+\Z")
 _HOLD = _LONGEST + 3
-_WORDS = re.compile(
-    r"(?P<version>version|release|\bver\b|firmware|build|\bv\.?(?= ?\Z)"
-    r"|section|chapter|mask)"
-    r"|(?P<address>\bip\b|address|host|server|from|client)",
-    re.IGNORECASE | re.ASCII,
-)
+_WORDS = {
+    "version": (
+        "version",
+        "release",
+        " ver ",
+        "firmware",
+        "build",
+        " v ",
+        "section",
+        "chapter",
+        "mask",
+    ),
+    "address": (
+        " ip ",
+        "address",
+        "host",
+        "server",
+        "from",
+        "client",
+    ),
+}
 _CONTEXT = 24
 
 
@@ -94,7 +109,7 @@ class _IpAddress:
             address = ipaddress.IPv6Address(value)
         except ValueError:
             return 0
-        return 0 if address.is_loopback or address.is_unspecified else end
+        return end if int(address) > 1 else 0  # neither unspecified nor loopback
 
 
 def build(options: Options) -> Detector:

@@ -16,7 +16,7 @@ _CODED_SLASH = (
     rf"|{_PERCENT}(?:e0|f8|fc|f0){_PERCENT}80{_PERCENT}(?:af|80)|0x2f|0x5c|\\x2f|\\x5c)"
 )
 _DOT = rf"(?:\.|{_CODED_DOT})"
-_SLASH = rf"(?:[/\\]{{1,8}}|{_CODED_SLASH})"
+_SLASH = rf"(?:[/\\]{{1,4}}|{_CODED_SLASH})"
 _TARGET = (
     r"(?:etc/{1,3}(?:passwd|shadow|hosts|group|issue|motd)|boot\.ini|win\.ini|windows[/\\]|winnt"
     r"|proc/self|\.htaccess|\.htpasswd|web-inf|web\.config|system32|\.ssh/|autoexec\.bat|\{FILE\})"

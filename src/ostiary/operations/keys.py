@@ -197,7 +197,7 @@ def _new_key(body: Any) -> NewKey:
 
 
 def _field_of(cause: msgspec.ValidationError) -> str:
-    """The field that a message names, if it is one of ours; a caller's own names are not repeated."""
+    """The field of ours that a message names; a caller's own names are not repeated."""
     text = str(cause)
     return next((n for n in ("name", "permissions", "expiresIn") if n in text), "body")
 

@@ -45,9 +45,11 @@ class Ledger:
         clock: Callable[[], float],
         random: Callable[[int], bytes],
         *,
+        log: str,
         configuration: str,
     ) -> None:
-        """`configuration` is the hash of the settings; `random` gives bytes for salts."""
+        """`log` is the log's name, `configuration` the settings' hash; `random` makes salts."""
+        self._log = log
         self._store = store
         self._keyring = keyring
         self._clock = clock
@@ -228,6 +230,7 @@ class Ledger:
         name = str(uuid.UUID(bytes=self._random(16), version=4))
         leaf: dict[str, Any] = {
             "v": VERSION,
+            "log": self._log,
             "id": name,
             "ts": _timestamp(now),
             "event": event,

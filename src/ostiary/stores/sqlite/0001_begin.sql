@@ -17,7 +17,7 @@ CREATE TABLE api_keys (
   seq         INTEGER PRIMARY KEY,
   id          TEXT    NOT NULL UNIQUE CHECK (length(id) = 36),
   public_id   TEXT    NOT NULL UNIQUE CHECK (length(public_id) <= 16),
-  person      TEXT    NOT NULL REFERENCES persons (id),
+  person      INTEGER NOT NULL REFERENCES persons (seq),
   name        BLOB    NOT NULL CHECK (substr(name, 1, 2) = X'4146' AND length(name) >= 94),
   verifier    BLOB    NOT NULL,
   bcrypt      BLOB    NOT NULL,
@@ -39,13 +39,13 @@ CREATE TABLE key_uses (
 CREATE TABLE conversations (
   seq      INTEGER PRIMARY KEY,
   id       TEXT    NOT NULL UNIQUE CHECK (length(id) = 36),
-  person   TEXT    NOT NULL REFERENCES persons (id),
+  person   INTEGER NOT NULL REFERENCES persons (seq),
   created  REAL    NOT NULL,
   updated  REAL    NOT NULL,
   messages INTEGER NOT NULL CHECK (messages >= 0)
 ) STRICT;
 
-CREATE INDEX conversations_by_person ON conversations (person, updated, id);
+CREATE INDEX conversations_by_person ON conversations (person, updated);
 
 -- Sealed contents lie in cells of rounded sizes. A cell is appended, or overwritten in place by as
 -- many bytes; it is never removed and never grows. Reason: secure_delete zeroes what is freed, but
@@ -76,9 +76,10 @@ CREATE TABLE messages (
   PRIMARY KEY (conversation, position)
 ) STRICT, WITHOUT ROWID;
 
+-- No index on `id`: records leave from the front, and within a second.
 CREATE TABLE audit_outbox (
   position INTEGER PRIMARY KEY,
-  id       TEXT NOT NULL UNIQUE CHECK (length(id) = 36),
+  id       TEXT NOT NULL CHECK (length(id) = 36),
   body     BLOB NOT NULL,
   mac      BLOB NOT NULL
 ) STRICT;

@@ -29,7 +29,8 @@ def own_fault(error: Exception) -> Exception:
     if not isinstance(error, sqlite3.IntegrityError):
         return error
     code = error.sqlite_errorcode
-    if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+    # An owner is looked up by id while its row is written: nobody found is NULL.
+    if code in (sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, sqlite3.SQLITE_CONSTRAINT_NOTNULL):
         return Missing("a row that the change refers to does not exist")
     if code in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY):
         return Stale("an id is taken already")

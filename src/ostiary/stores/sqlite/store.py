@@ -52,27 +52,30 @@ _PERSONS: Final = (
     " ORDER BY created, seq"
 )
 _KEY_COLUMNS: Final = (
-    "SELECT k.id, k.public_id, k.person, k.name, k.verifier, k.bcrypt, k.permissions, k.state,"
-    " k.created, k.expires, k.mac, u.at FROM api_keys k LEFT JOIN key_uses u ON u.key = k.seq "
+    "SELECT k.id, k.public_id, p.id, k.name, k.verifier, k.bcrypt, k.permissions, k.state,"
+    " k.created, k.expires, k.mac, u.at FROM api_keys k JOIN persons p ON p.seq = k.person"
+    " LEFT JOIN key_uses u ON u.key = k.seq "
 )
 _KEY: Final = _KEY_COLUMNS + "WHERE k.id = ?"
 _KEY_BY_PUBLIC_ID: Final = _KEY_COLUMNS + "WHERE k.public_id = ?"
 _KEYS: Final = _KEY_COLUMNS + "ORDER BY k.created, k.seq"
-_KEYS_OF_PERSON: Final = _KEY_COLUMNS + "WHERE k.person = ? ORDER BY k.created, k.seq"
-_CONVERSATION: Final = (
-    "SELECT id, person, created, updated, messages FROM conversations WHERE id = ?"
+_KEYS_OF_PERSON: Final = _KEY_COLUMNS + "WHERE p.id = ? ORDER BY k.created, k.seq"
+_CONVERSATION_COLUMNS: Final = (
+    "SELECT c.id, p.id, c.created, c.updated, c.messages"
+    " FROM conversations c JOIN persons p ON p.seq = c.person "
 )
+_CONVERSATION: Final = _CONVERSATION_COLUMNS + "WHERE c.id = ?"
 _CONVERSATIONS: Final = (
-    "SELECT id, person, created, updated, messages FROM conversations WHERE person = ?"
-    " ORDER BY updated DESC, id DESC LIMIT ?"
+    _CONVERSATION_COLUMNS + "WHERE p.id = ? ORDER BY c.updated DESC, c.id DESC LIMIT ?"
 )
 _CONVERSATIONS_BEFORE: Final = (
-    "SELECT id, person, created, updated, messages FROM conversations"
-    " WHERE person = ? AND (updated, id) < (?, ?) ORDER BY updated DESC, id DESC LIMIT ?"
+    _CONVERSATION_COLUMNS + "WHERE p.id = ? AND (c.updated, c.id) < (?, ?)"
+    " ORDER BY c.updated DESC, c.id DESC LIMIT ?"
 )
 _MESSAGES: Final = (
-    "SELECT m.id, c.id, c.person, m.position, m.role, substr(x.sealed, 1, m.length), m.created"
-    " FROM conversations c JOIN messages m ON m.conversation = c.seq JOIN cells x ON x.seq = m.cell"
+    "SELECT m.id, c.id, p.id, m.position, m.role, substr(x.sealed, 1, m.length), m.created"
+    " FROM conversations c JOIN persons p ON p.seq = c.person"
+    " JOIN messages m ON m.conversation = c.seq JOIN cells x ON x.seq = m.cell"
     " WHERE c.id = ? ORDER BY m.position"
 )
 _OUTBOX: Final = "SELECT id, body, mac FROM audit_outbox ORDER BY position LIMIT ?"
@@ -103,8 +106,6 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._open = False
-        self._seen: int | None = None
-        self._count = 0
 
     async def open(self) -> None:
         """Make or migrate the file and start the writer.
@@ -170,15 +171,18 @@ class SqliteStore:
     # Reading
 
     def changed(self) -> int:
-        """A number that moves when persons or keys change, whichever process changed them."""
+        """A number that moves when persons or keys change, whichever process changed them.
+
+        Read anew each time: `PRAGMA data_version` first would save nothing, since it moves with
+        every commit and costs as much as this row.
+        """
+        if not self._open:
+            raise UnavailableError("the store is closed")
         try:
-            version = self._glancing.execute("PRAGMA data_version").fetchone()[0]
-            if version != self._seen:
-                self._count = self._glancing.execute(_COUNT).fetchone()[0]
-                self._seen = version
+            count: int = self._glancing.execute(_COUNT).fetchone()[0]
         except sqlite3.Error as error:
             raise unavailable("read", error) from None
-        return self._count
+        return count
 
     async def person(self, person: str) -> PersonRow | None:
         """A person by id."""

@@ -12,15 +12,15 @@ from queue import SimpleQueue
 from typing import Final
 
 from ostiary.errors import UnavailableError
+from ostiary.ports import Stale
 from ostiary.rows import Change
-from ostiary.stores.sqlite.changes import APPLY
+from ostiary.stores.sqlite.changes import APPLY, Batch
 from ostiary.stores.sqlite.faults import OWN_FAULTS, own_fault, unavailable
 
 LARGEST_BATCH: Final = 256  # commits in one transaction: bounds what one failure takes with it
 
-_ANY_VACANCY: Final = "SELECT EXISTS (SELECT 1 FROM vacancies)"
-
 _Outcome = Exception | None
+_SPOILED: Final = Stale("this commit's writes cannot be told from its batch's")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Writer:
             group = self._queue.get()
             if group is not None:
                 rest.append(group)
-        self._answer(rest, [UnavailableError("the store's writer has ended")] * len(rest))
+        self._answer(rest, [_ended() for _ in rest])
 
     def _answer(self, batch: list[Group], outcomes: Sequence[_Outcome]) -> None:
         waiting = [
@@ -100,7 +100,7 @@ class Writer:
             return [unavailable("write", error) for _ in batch]
         except BaseException:
             self._abandon()
-            self._answer(batch, [UnavailableError("the store's writer has ended")] * len(batch))
+            self._answer(batch, [_ended() for _ in batch])
             raise
         return outcomes or ()
 
@@ -118,25 +118,48 @@ class Writer:
         connection = self._connection
         cursor = connection.cursor()
         cursor.execute("BEGIN IMMEDIATE")
-        vacancies = bool(cursor.execute(_ANY_VACANCY).fetchone()[0])
+        shared = Batch(cursor)
         outcomes: list[_Outcome] = []
         for group in batch:
-            before = connection.total_changes
-            if alone:
-                cursor.execute("SAVEPOINT alone")
-            try:
-                for change in group.changes:
-                    APPLY[type(change)](cursor, change, vacancies)
-                outcomes.append(None)
-            except OWN_FAULTS as error:
-                if alone:
-                    cursor.execute("ROLLBACK TO alone")
-                elif connection.total_changes != before:
-                    return None
-                outcomes.append(own_fault(error))
-            if alone:
-                cursor.execute("RELEASE alone")
+            outcome = _apply_alone(cursor, group) if alone else _apply(connection, shared, group)
+            if outcome is _SPOILED:
+                return None
+            outcomes.append(outcome)
+        try:
+            shared.flush()
+        except OWN_FAULTS:
+            return None
         return outcomes
+
+
+def _apply(connection: sqlite3.Connection, shared: Batch, group: Group) -> _Outcome:
+    before = connection.total_changes, shared.gathered
+    try:
+        for change in group.changes:
+            APPLY[type(change)](shared, change)
+    except OWN_FAULTS as error:
+        spoiled = before != (connection.total_changes, shared.gathered)
+        return _SPOILED if spoiled else own_fault(error)
+    return None
+
+
+def _apply_alone(cursor: sqlite3.Cursor, group: Group) -> _Outcome:
+    cursor.execute("SAVEPOINT alone")
+    outcome: _Outcome = None
+    try:
+        own = Batch(cursor)
+        for change in group.changes:
+            APPLY[type(change)](own, change)
+        own.flush()
+    except OWN_FAULTS as error:
+        cursor.execute("ROLLBACK TO alone")
+        outcome = own_fault(error)
+    cursor.execute("RELEASE alone")
+    return outcome
+
+
+def _ended() -> UnavailableError:
+    return UnavailableError("the store's writer has ended")
 
 
 def _resolve(waiting: list[tuple[asyncio.Future[None], _Outcome]]) -> None:
