@@ -192,7 +192,13 @@ async def recover(foundation: Foundation) -> None:
 
     Raises IntegrityError where the tree, an outbox row or the keystore is not the one it was.
     """
-    await foundation.sequencer.drain(wait=True)
+    try:
+        await foundation.sequencer.drain(wait=True)
+    except IntegrityError as cause:
+        raise IntegrityError(
+            f"The audit log cannot be continued: {cause}. `ostiary audit verify` says where; "
+            "a keystore, database or log from elsewhere looks the same."
+        ) from cause
     _require_same_keystore(foundation)
     await close_interrupted(foundation.store, foundation.log, foundation.ledger)
 
