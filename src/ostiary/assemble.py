@@ -39,6 +39,7 @@ from ostiary.keyvaults import file as file_vault
 from ostiary.operations.conversations import Conversations
 from ostiary.operations.keys import Keys
 from ostiary.operations.models import Models
+from ostiary.operations.recovery import close_interrupted
 from ostiary.parts import part_names
 from ostiary.persons import Persons
 from ostiary.pipeline import Operation, Parts, Pipeline
@@ -50,7 +51,7 @@ from ostiary.stages.budget import Budget
 from ostiary.stages.check import Rules
 from ostiary.stages.forward import Model
 from ostiary.stages.keep import Keeper
-from ostiary.stages.ledger import Ledger, keystore_of, record_id, sequence_leaf
+from ostiary.stages.ledger import Ledger, keystore_of, mark_of, sequence_leaf
 from ostiary.stores import sqlite
 from ostiary.tlog.files import LogFiles
 from ostiary.tlog.note import NoteSigner
@@ -130,7 +131,7 @@ async def lay(
             home / "sequencer.lock",
             keyring.secret("outbox"),
             leaf=sequence_leaf,
-            record_id=record_id,
+            mark=mark_of,
         ),
         ledger=ledger,
         persons=Persons(store, keyring, clock),
@@ -186,8 +187,27 @@ class Gateway:
     foundation: Foundation
 
 
+async def recover(foundation: Foundation) -> None:
+    """Bring the state of a home in order, before its one server takes requests.
+
+    Raises IntegrityError where the tree, an outbox row or the keystore is not the one it was.
+    """
+    try:
+        await foundation.sequencer.drain(wait=True)
+    except IntegrityError as cause:
+        raise IntegrityError(
+            f"The audit log cannot be continued: {cause}. `ostiary audit verify` says where; "
+            "a keystore, database or log from elsewhere looks the same."
+        ) from cause
+    _require_same_keystore(foundation)
+    await close_interrupted(foundation.store, foundation.log, foundation.ledger)
+
+
 def raise_gateway(foundation: Foundation) -> Gateway:
-    """Build the pipeline and the application; the application starts and stops the rest."""
+    """Build the pipeline and the application; the application starts and stops the rest.
+
+    `recover` comes first.
+    """
     settings, clock = foundation.settings, foundation.clock
     counters = memory.build(memory.Options(), clock=time.monotonic)
     providers = {name: _provider(name, p) for name, p in settings.providers.items()}
@@ -246,8 +266,6 @@ def raise_gateway(foundation: Foundation) -> Gateway:
     )
 
     async def start() -> None:
-        await foundation.sequencer.drain(wait=True)
-        _require_same_keystore(foundation)
         background.start()
 
     async def stop() -> None:

@@ -12,6 +12,7 @@ from ostiary.rows import (
     ConversationRow,
     KeyRow,
     MessageRow,
+    OpenExchange,
     OutboxRow,
     PersonRow,
     PrivateRow,
@@ -187,6 +188,10 @@ class Store(Protocol):
 
     async def outbox(self, limit: int) -> Sequence[OutboxRow]:
         """The oldest records that wait for the tree."""
+        ...
+
+    async def open_exchanges(self) -> Sequence[OpenExchange]:
+        """The exchanges that have an intent and no closing record."""
         ...
 
     async def private(self, records: Sequence[str]) -> Mapping[str, Sequence[PrivateRow]]:

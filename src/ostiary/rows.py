@@ -91,6 +91,14 @@ class TreeState:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenExchange:
+    """An exchange without a closing record; its intent is record number `since` or a later one."""
+
+    request: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
 class AddPerson:
     """Insert a person; a second insert of the same `index` changes nothing."""
 
@@ -152,18 +160,35 @@ class DeleteConversation:
 
 @dataclass(frozen=True, slots=True)
 class AddRecord:
-    """Put an audit record into the outbox, with its sealed private fields."""
+    """Put an audit record into the outbox, with its sealed private fields.
+
+    `opens` and `closes` are request ids: of an exchange that begins with this record, or ends.
+    Ending one that is not open is no fault.
+    """
 
     row: OutboxRow
     private: tuple[PrivateRow, ...] = ()
+    opens: str | None = None
+    closes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseExchanges:
+    """Forget that these exchanges (request ids) are open: their closing records exist."""
+
+    requests: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Sequenced:
-    """Take records out of the outbox that the tree holds now, and note the tree's state."""
+    """Take records out of the outbox that the tree holds now, and note the tree's state.
+
+    `opens`: exchanges that are open by the tree, of which an older copy of the store knew nothing.
+    """
 
     ids: tuple[str, ...]
     state: TreeState
+    opens: tuple[OpenExchange, ...] = ()
 
 
 Change = (
@@ -175,5 +200,6 @@ Change = (
     | AddTurn
     | DeleteConversation
     | AddRecord
+    | CloseExchanges
     | Sequenced
 )

@@ -65,13 +65,14 @@ def _run(found: Settings) -> None:
 
 
 async def _serve(found: Settings) -> None:
-    from ostiary.assemble import lay, only_server, raise_gateway
+    from ostiary.assemble import lay, only_server, raise_gateway, recover
     from ostiary.edge.server import listen, server
 
     with listen(found.server.host, found.server.port) as socket, only_server(found.home):
         foundation = await lay(found)
         try:
             key = await _first_key(foundation) if foundation.new else None
+            await recover(foundation)
             gateway = raise_gateway(foundation)
             address = socket.getsockname()
             url = f"http://{_in_url(str(address[0]))}:{address[1]}"

@@ -11,23 +11,27 @@ import datetime
 import hmac
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from ostiary.envelope import Context, Purpose, seal
-from ostiary.errors import Refusal, ServiceUnavailable, UnavailableError
+from ostiary.errors import IntegrityError, Refusal, ServiceUnavailable, UnavailableError
 from ostiary.exchange import Arrival, Permitted, Principal, Screened, Usage
 from ostiary.keyring import Keyring
 from ostiary.persons import TENANT
 from ostiary.ports import Store
 from ostiary.rows import AddRecord, Change, OutboxRow, PrivateRow
-from ostiary.tlog.sequencer import outbox_mac
+from ostiary.tlog.sequencer import Mark, outbox_mac
 
 LAYER = "ledger"
 VERSION = 1
 _ACTIVITY, _AUTHENTICATION, _FINDING = 6003, 3002, 2004
 _ENCODER = msgspec.json.Encoder(order="sorted")
+INTENT, INTERRUPTED = "intent", "interrupted"
+CLOSING = frozenset({"outcome", "refusal", INTERRUPTED})
+_OF_THE_INTENT = ("action", "kind", "identity", "actor", "method", "key", "model", "stream")
 _SECURITY_LAYERS = frozenset({"authn", "authz", "budget", "detect"})
 
 
@@ -61,7 +65,8 @@ class Ledger:
             fields["findings"] = dict(screened.findings)
         if checked.opaque:
             fields["uninspected"] = sorted(set(checked.opaque))
-        return self._exchange("intent", checked.funded.permitted, fields, private=True)
+        record = self._exchange(INTENT, checked.funded.permitted, fields, private=True)
+        return replace(record, opens=checked.funded.admitted.request_id)
 
     def outcome(
         self,
@@ -81,7 +86,7 @@ class Ledger:
         if resource is not None:
             person = screened.checked.funded.principal.person
             fields["resource"] = self._pseudonym(person, resource)
-        return self._exchange("outcome", screened.checked.funded.permitted, fields)
+        return self._closing("outcome", screened, fields)
 
     def broken(
         self, screened: Screened, usage: Usage, refusal: Refusal, findings: Mapping[str, int]
@@ -89,7 +94,7 @@ class Ledger:
         """That an exchange whose intent is recorded ended in a refusal."""
         fields = self._used(screened, usage, findings)
         fields |= {"success": False, **_why(refusal)}
-        return self._exchange("refusal", screened.checked.funded.permitted, fields)
+        return self._closing("refusal", screened, fields)
 
     def interrupted(
         self, screened: Screened, usage: Usage, findings: Mapping[str, int]
@@ -97,7 +102,23 @@ class Ledger:
         """That the client left, a deadline passed or the gateway stopped before the end."""
         fields = self._used(screened, usage, findings)
         fields["success"] = False
-        return self._exchange("interrupted", screened.checked.funded.permitted, fields)
+        return self._closing(INTERRUPTED, screened, fields)
+
+    def recovered(self, intent: bytes) -> AddRecord:
+        """That the gateway died during the exchange whose intent is this leaf: who asked what.
+
+        What the exchange had used until then died with it, so the record names no tokens.
+        """
+        leaf = msgspec.json.decode(intent)
+        fields = {name: leaf[name] for name in _OF_THE_INTENT if name in leaf}
+        fields |= {"success": False, "recovered": True}
+        request = str(leaf["requestId"])
+        return replace(self._record(INTERRUPTED, request, fields), closes=request)
+
+    def _closing(self, event: str, screened: Screened, fields: Mapping[str, Any]) -> AddRecord:
+        permitted = screened.checked.funded.permitted
+        record = self._exchange(event, permitted, fields)
+        return replace(record, closes=permitted.admitted.request_id)
 
     def operation(
         self,
@@ -292,9 +313,26 @@ def _timestamp(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def record_id(leaf: bytes) -> str:
-    """The id of a record, from its leaf."""
-    return str(msgspec.json.decode(leaf)["id"])
+class _Marks(msgspec.Struct, frozen=True, rename="camel"):
+    id: str
+    event: str
+    request_id: str
+
+
+_MARKS = msgspec.json.Decoder(_Marks)
+
+
+def mark_of(leaf: bytes) -> Mark:
+    """What a record, with or without its number, did to the store; IntegrityError if it is none."""
+    try:
+        found = _MARKS.decode(leaf)
+    except msgspec.DecodeError as cause:
+        raise IntegrityError("a record of the log is not one of ours") from cause
+    return Mark(
+        found.id,
+        opens=found.request_id if found.event == INTENT else None,
+        closes=found.request_id if found.event in CLOSING else None,
+    )
 
 
 def keystore_of(first_leaf: bytes) -> str | None:

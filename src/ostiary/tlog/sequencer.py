@@ -14,17 +14,30 @@ import hmac
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ostiary.errors import IntegrityError
 from ostiary.ports import Store
-from ostiary.rows import OutboxRow, Sequenced, TreeState
+from ostiary.rows import OpenExchange, OutboxRow, Sequenced, TreeState
 from ostiary.tlog.files import LogFiles
 
 BATCH = 4_096
+_ALL = 2**31
 
 Leaf = Callable[[bytes, int], bytes]
-RecordId = Callable[[bytes], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a record did to the store: its id, and the exchange (request id) it opened or closed."""
+
+    id: str
+    opens: str | None = None
+    closes: str | None = None
+
+
+MarkOf = Callable[[bytes], Mark]
 
 
 class Sequencer:
@@ -38,15 +51,15 @@ class Sequencer:
         outbox_key: bytes,
         *,
         leaf: Leaf,
-        record_id: RecordId,
+        mark: MarkOf,
     ) -> None:
-        """`leaf` makes a leaf of a record and its number; `record_id` reads a leaf's id."""
+        """`leaf` makes a leaf of a record and its number; `mark` reads a record or a leaf."""
         self._store = store
         self._log = log
         self._lock = lock
         self._outbox_key = outbox_key
         self._leaf = leaf
-        self._record_id = record_id
+        self._mark = mark
         self._in_step: TreeState | None = None
 
     async def drain(self, *, wait: bool = False) -> int | None:
@@ -79,13 +92,28 @@ class Sequencer:
         return state
 
     async def _skip(self, start: int, state: TreeState) -> None:
-        waiting = {row.id for row in await self._store.outbox(1_000_000)}
-        done = (
-            record
-            for leaf in self._log.read_entries(start, state.size)
-            if (record := self._record_id(leaf)) in waiting
-        )
-        await self._store.commit(Sequenced(tuple(done), state))
+        """Let the store learn from the tree what it forgot or never knew.
+
+        That is which of its records are in the tree already, and which exchanges are open whose
+        intents came with those that it does not know.
+        """
+        waiting = {row.id: row for row in await self._store.outbox(_ALL)}
+        done = []
+        opened: dict[str, int] = {}
+        for seq, leaf in enumerate(self._log.read_entries(start, state.size), start):
+            mark = self._mark(leaf)
+            if waiting.pop(mark.id, None) is not None:
+                done.append(mark.id)
+            if mark.opens is not None:
+                opened[mark.opens] = seq
+            if mark.closes is not None:
+                opened.pop(mark.closes, None)
+        for row in waiting.values():
+            closes = self._mark(row.body).closes
+            if closes is not None:
+                opened.pop(closes, None)
+        opens = tuple(OpenExchange(request, seq) for request, seq in opened.items())
+        await self._store.commit(Sequenced(tuple(done), state, opens))
 
     async def _sequence(self, rows: Sequence[OutboxRow]) -> TreeState:
         for row in rows:

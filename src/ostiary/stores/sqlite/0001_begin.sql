@@ -92,6 +92,13 @@ CREATE TABLE audit_private (
   PRIMARY KEY (record, name)
 ) STRICT, WITHOUT ROWID;
 
+-- Exchanges under way: a row comes with the intent and goes with the closing record. What a crash
+-- leaves here is closed at the next start. `since`: how many records the tree had at the intent.
+CREATE TABLE open_exchanges (
+  request TEXT    PRIMARY KEY CHECK (length(request) = 36),
+  since   INTEGER NOT NULL CHECK (since >= 0)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE tree_state (
   id   INTEGER PRIMARY KEY CHECK (id = 1),
   size INTEGER NOT NULL CHECK (size >= 0),

@@ -17,6 +17,7 @@ from ostiary.rows import (
     AddPerson,
     AddRecord,
     AddTurn,
+    CloseExchanges,
     DeleteConversation,
     KeyRow,
     MessageRow,
@@ -47,6 +48,12 @@ _MESSAGE: Final = (
 )
 _RECORD: Final = "INSERT INTO audit_outbox (id, body, mac) VALUES (?, ?, ?)"
 _PRIVATE: Final = "INSERT INTO audit_private (record, name, person, envelope) VALUES (?, ?, ?, ?)"
+_OPEN: Final = (
+    "INSERT INTO open_exchanges (request, since)"
+    " VALUES (?, coalesce((SELECT size FROM tree_state), 0)) ON CONFLICT DO NOTHING"
+)
+_REOPEN: Final = "INSERT INTO open_exchanges (request, since) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_CLOSE: Final = "DELETE FROM open_exchanges WHERE request = ?"
 _TOUCH: Final = (
     "INSERT INTO key_uses (key, at) SELECT seq, ? FROM api_keys WHERE id = ?"
     " ON CONFLICT (key) DO UPDATE SET at = max(at, excluded.at)"
@@ -64,6 +71,8 @@ class Batch:
         self._cells: list[tuple[int, bytes]] = []
         self._records: list[tuple[Any, ...]] = []
         self._private: list[tuple[Any, ...]] = []
+        self._opened: list[tuple[str]] = []
+        self._closed: list[tuple[str]] = []
         self._next_cell = 0
         self._vacancies = False
 
@@ -81,6 +90,8 @@ class Batch:
             (_GROW, self._growth),
             (_RECORD, self._records),
             (_PRIVATE, self._private),
+            (_OPEN, self._opened),
+            (_CLOSE, self._closed),
         ):
             if rows:
                 many(sql, rows)
@@ -159,6 +170,15 @@ class Batch:
         self._records.append((row.id, row.body, row.mac))
         for private in change.private:
             self._private.append((private.record, private.name, private.person, private.envelope))
+        if change.opens is not None:
+            self._opened.append((change.opens,))
+        if change.closes is not None:
+            self._closed.append((change.closes,))
+
+    def close_exchanges(self, change: CloseExchanges) -> None:
+        """Forget open exchanges; one that is not open is no fault."""
+        self.flush()
+        self.cursor.executemany(_CLOSE, [(request,) for request in change.requests])
 
 
 def cell_size(length: int) -> int:
@@ -280,6 +300,7 @@ def _sequenced(batch: Batch, change: Sequenced) -> None:
         batch.cursor.execute(
             "DELETE FROM audit_outbox WHERE id IN (SELECT value FROM json_each(?))", (ids,)
         )
+    batch.cursor.executemany(_REOPEN, [(row.request, row.since) for row in change.opens])
 
 
 APPLY: Final[dict[type, Callable[[Batch, Any], None]]] = {
@@ -291,5 +312,6 @@ APPLY: Final[dict[type, Callable[[Batch, Any], None]]] = {
     AddTurn: Batch.add_turn,
     DeleteConversation: _delete_conversation,
     AddRecord: Batch.add_record,
+    CloseExchanges: Batch.close_exchanges,
     Sequenced: _sequenced,
 }

@@ -26,6 +26,7 @@ from ostiary.rows import (
     ConversationRow,
     KeyRow,
     MessageRow,
+    OpenExchange,
     OutboxRow,
     PersonRow,
     PrivateRow,
@@ -78,6 +79,7 @@ _MESSAGES: Final = (
     " WHERE c.id = ? ORDER BY m.position"
 )
 _OUTBOX: Final = "SELECT id, body, mac FROM audit_outbox ORDER BY position LIMIT ?"
+_OPEN: Final = "SELECT request, since FROM open_exchanges ORDER BY request"
 _PRIVATE: Final = (
     "SELECT record, name, person, envelope FROM audit_private"
     " WHERE record IN (SELECT value FROM json_each(?)) ORDER BY record, name"
@@ -229,6 +231,10 @@ class SqliteStore:
     async def outbox(self, limit: int) -> Sequence[OutboxRow]:
         """The oldest records that wait for the tree, in the order of their commits."""
         return [OutboxRow(*row) for row in await self._read(_OUTBOX, (limit,))]
+
+    async def open_exchanges(self) -> Sequence[OpenExchange]:
+        """The exchanges that have an intent and no closing record, oldest first."""
+        return [OpenExchange(*row) for row in await self._read(_OPEN)]
 
     async def private(self, records: Sequence[str]) -> Mapping[str, Sequence[PrivateRow]]:
         """The sealed private fields of these records; an empty sequence where there are none."""
