@@ -42,6 +42,15 @@ MODEL = "gpt-4o-mini"
 PATH = "/v1/chat/completions"
 YARDSTICKS = ("direct", "bare")
 FIGURES = ("cpu_ms", "rps", "p50_ms", "p99_ms")
+COLUMNS = (
+    ("CPU", 8),
+    ("x direct", 10),
+    ("x bare", 8),
+    ("best x bare", 13),
+    ("requests/s", 12),
+    ("p50 ms", 9),
+    ("p99 ms", 9),
+)
 QUIET_TICKS, QUIET_SECONDS, PATIENCE = 1, 0.25, 10.0
 
 
@@ -245,11 +254,10 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"{where['cpu']}, {where['kernel']}, Python {where['python']}",
         f"Upstream: {result['upstream']}. CPU in ms a request (the whole process tree).",
-        f"Gateway: ready after {result['ready_s']:.2f} s, {result['idle_mb']:.0f} MB then, "
-        + f"{result['loaded_mb']:.0f} MB under load.",
+        f"Gateway: ready after {result['ready_s']:.2f} s, resident {result['idle_mb']:.0f} MB.",
+        f"Gateway after the load: resident {result['loaded_mb']:.0f} MB.",
         "",
-        f"{'':12}{'CPU':>8}{'x direct':>10}{'x bare':>8}{'best x bare':>13}"
-        + f"{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}",
+        "".join((" " * 12, *(f"{name:>{width}}" for name, width in COLUMNS))),
     ]
     for count, targets in result["rounds"].items():
         lines.append(f"{count} connection{'s' if count != '1' else ''}")
