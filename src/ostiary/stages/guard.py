@@ -3,7 +3,7 @@
 Every string of an answer, whatever its field, is text of a channel: a path through the answer,
 per choice and per tool call. Pieces of one channel are judged as the one text that a client would
 join, through a hold-back window (`window.py`), so that a verdict never depends on how the answer
-was cut. A whole answer is a sequence of one event and takes the same way.
+was cut. A text that is there whole is judged at once, which by the window's law comes to the same.
 
 What is not text is pinned or rebuilt: ids, names and types are emitted once, as first seen and
 after inspection; roles and finish reasons come from a list; of `usage` only numbers pass.
@@ -16,10 +16,14 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from ostiary.exchange import Action, Usage
 from ostiary.policy import Policy
+from ostiary.ports import Detector
+from ostiary.scanning import scan
+from ostiary.spans import Decided, apply, first_block
 from ostiary.window import Window
 
 Path = tuple[str | int, ...]
@@ -36,6 +40,43 @@ _KNOWN_KEYS = _PINNED | frozenset(
     }
 )  # fmt: skip
 
+_SHORT_WORD = 64
+_ALWAYS_NEW = frozenset({"id"})
+
+
+class Settled:
+    """The verdict on a text that was there whole; it holds nothing back."""
+
+    __slots__ = ("blocked", "findings")
+
+    def __init__(self, findings: Counter[str], blocked: bool) -> None:
+        self.findings = findings
+        self.blocked = blocked
+
+    def close(self) -> str:
+        """Nothing is left."""
+        return ""
+
+
+def judge_whole(text: str, policy: Policy) -> tuple[str, Settled]:
+    """What may be released of a whole text, and the verdict: as a `Window` fed with it gives."""
+    decided = [
+        Decided(finding, action)
+        for finding in scan(text, policy.detectors)
+        if (action := policy.answers.get(finding.kind, Action.OFF)) is not Action.OFF
+    ]
+    if not decided:
+        return text, Settled(Counter(), blocked=False)
+    block = first_block(decided)
+    counted = Counter(f.kind for f, _ in decided if block is None or f.start <= block)
+    return apply(text, decided), Settled(counted, block is not None)
+
+
+@lru_cache(maxsize=512)
+def _finds_nothing(word: str, detectors: tuple[Detector, ...]) -> bool:
+    """Whether no detector finds anything in a short word that comes again with every answer."""
+    return not scan(word, detectors)
+
 
 class AnswerGuard:
     """Judges one answer. Feed it the provider's events; it says what may leave."""
@@ -44,7 +85,9 @@ class AnswerGuard:
         """Take the policy, and the prompt's estimate for providers that do not count."""
         self._policy = policy
         self._characters = 0
-        self._windows: dict[Path, Window] = {}
+        self._windows: dict[Path, Window | Settled] = {}
+        self._whole = False
+        self._pieced = False
         self._pins: dict[Path, str] = {}
         self._reasons: dict[int, str] = {}
         self._frame: dict[str, Any] = {}
@@ -89,9 +132,8 @@ class AnswerGuard:
     def finish(self) -> list[dict[str, Any]]:
         """The rest of a stream that ended whole: held text, then a finish for each choice."""
         rest = self._rest()
-        indices = sorted(
-            {path[1] for path in self._windows if path[0] == "choices"} | {*self._reasons}
-        )
+        channels = itertools.chain(self._windows, self._pins)
+        indices = sorted({path[1] for path in channels if path[0] == "choices"} | {*self._reasons})
         frame = {**self._frame, "object": "chat.completion.chunk"}
         events = [{**frame, **rest}] if rest else []
         for index in indices:
@@ -118,7 +160,7 @@ class AnswerGuard:
             reason = choice.get("finish_reason") or "stop"
             self._reasons[choice["index"]] = reason if reason in _REASONS else "stop"
         logprobs = [choice.get("logprobs") for choice in event["choices"]]
-        released = self._judge_event(event)
+        released = self._judge_at_once(event)
         for path, window in self._windows.items():
             _append(released, path, window.close())
         altered = any(
@@ -131,6 +173,17 @@ class AnswerGuard:
             choice["finish_reason"] = "content_filter" if blocked else self._reasons[index]
             choice["logprobs"] = None if altered else original
         released["usage"] = self._usage or self._usage_body()
+        return released
+
+    def _judge_at_once(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Judge every text of a whole answer by itself, unless some are pieces of one channel."""
+        self._whole = True
+        released = self._judge_event(event)
+        if self._pieced:
+            self._whole, self._characters = False, 0
+            self._windows.clear()
+            self._pins.clear()
+            released = self._judge_event(event)
         return released
 
     def _count(self, event: Mapping[str, Any]) -> None:
@@ -200,10 +253,14 @@ class AnswerGuard:
             return text if text in _ROLES else "assistant"
         if name in _PINNED:
             return self._pin(path, text)
-        window = self._windows.get(path)
-        if window is None:
-            window = self._windows[path] = Window(self._policy.detectors, self._policy.answers)
         self._characters += len(text)
+        window = self._windows.get(path)
+        if self._whole:
+            self._pieced = self._pieced or window is not None
+            released, self._windows[path] = judge_whole(text, self._policy)
+            return released
+        if not isinstance(window, Window):
+            window = self._windows[path] = Window(self._policy.detectors, self._policy.answers)
         return window.feed(text)
 
     def _pin(self, path: Path, value: Any) -> Any:
@@ -211,18 +268,21 @@ class AnswerGuard:
             return None
         pinned = self._pins.get(path)
         if pinned is None:
-            window = self._windows.setdefault(
-                (*path, "pinned"), Window(self._policy.detectors, self._policy.answers)
-            )
-            pinned = self._pins[path] = window.feed(value) + window.close()
+            if path[-1] in _ALWAYS_NEW or not self._passes_as_word(value):
+                pinned, self._windows[(*path, "pinned")] = judge_whole(value, self._policy)
+            else:
+                pinned = value
+            self._pins[path] = pinned
         return pinned
 
     def _key_is_clean(self, key: str) -> bool:
         """Whether a field name may pass: a known one, or one without anything to alter."""
         if key in _KNOWN_KEYS:
             return True
-        window = Window(self._policy.detectors, self._policy.answers)
-        return window.feed(key) + window.close() == key
+        return self._passes_as_word(key) or judge_whole(key, self._policy)[0] == key
+
+    def _passes_as_word(self, word: str) -> bool:
+        return len(word) <= _SHORT_WORD and _finds_nothing(word, self._policy.detectors)
 
     def _choice_blocked(self, index: str | int) -> bool:
         return any(
