@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -78,7 +79,8 @@ def _gather(raw: Sequence[tuple[bytes, bytes]]) -> Mapping[str, tuple[str, ...]]
     headers: dict[str, tuple[str, ...]] = {}
     for name, value in raw:
         key = name.decode("latin-1").lower()
-        headers[key] = (*headers.get(key, ()), value.decode("latin-1").strip())
+        text = value.decode("latin-1").strip()
+        headers[key] = (*headers[key], text) if key in headers else (text,)
     return headers
 
 
@@ -121,6 +123,7 @@ def peer_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]
     return str(address)
 
 
+@lru_cache(maxsize=4_096)
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     if text.startswith("["):
         text = text[1:].partition("]")[0]
