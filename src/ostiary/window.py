@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from ostiary.exchange import Action, Finding
 from ostiary.folding import fold_piece
 from ostiary.ports import Detector
-from ostiary.spans import Cover, Decided, cover, render
+from ostiary.scanning import scan
+from ostiary.spans import Cover, Decided, apply, cover, first_block, render
 
 _OBSERVE_EVERY = 256
 """Characters after which detectors that hold nothing back are asked again; a matter of cost."""
@@ -186,3 +187,34 @@ class Window:
         self._folded = self._folded[surplus:]
         del self._origin[:surplus]
         self._base += surplus
+
+
+class Settled:
+    """The verdict on a text that was there whole; it holds nothing back."""
+
+    __slots__ = ("blocked", "findings")
+
+    def __init__(self, findings: Counter[str], *, blocked: bool) -> None:
+        """Take what a window would have found, and whether it would have blocked."""
+        self.findings = findings
+        self.blocked = blocked
+
+    def close(self) -> str:
+        """Nothing is left."""
+        return ""
+
+
+def judge_whole(
+    text: str, detectors: Iterable[Detector], actions: Mapping[str, Action]
+) -> tuple[str, Settled]:
+    """What may be released of a whole text, and the verdict: what a `Window` fed with it gives."""
+    decided = [
+        Decided(finding, action)
+        for finding in scan(text, detectors)
+        if (action := actions.get(finding.kind, Action.OFF)) is not Action.OFF
+    ]
+    if not decided:
+        return text, Settled(Counter(), blocked=False)
+    block = first_block(decided)
+    counted = Counter(f.kind for f, _ in decided if block is None or f.start <= block)
+    return apply(text, decided), Settled(counted, blocked=block is not None)

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -154,6 +155,7 @@ def peer_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]
     return str(address)
 
 
+@lru_cache(maxsize=4_096)
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     with_port = _WITH_PORT.fullmatch(text)
     if with_port:

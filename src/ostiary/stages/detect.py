@@ -51,7 +51,9 @@ async def detect(checked: Checked, policy: Policy, threads: Executor) -> Screene
 
     Long texts are scanned in `threads`; more than 2 MB of text is 413.
     """
-    places = [p for p in strings(checked.body, known_names=FIELD_NAMES) if p.text not in _ROLES]
+    # Roles are from a list and the model is a configured name: neither is the caller's text.
+    ours = {*_ROLES, checked.model}
+    places = [p for p in strings(checked.body, known_names=FIELD_NAMES) if p.text not in ours]
     size = sum(len(place.text) for place in places)
     if size > MOST_TEXT:
         raise TooLarge("The request holds more than 2 MB of text.", layer=LAYER, rule="text-size")

@@ -3,7 +3,7 @@
 Every string of an answer, whatever its field, is text of a channel: a path through the answer,
 per choice and per tool call. Pieces of one channel are judged as the one text that a client would
 join, through a hold-back window (`window.py`), so that a verdict never depends on how the answer
-was cut. A whole answer is a sequence of one event and takes the same way.
+was cut. A text that is there whole is judged at once, which by the window's law comes to the same.
 
 What is not text is pinned or rebuilt: ids, names and types are emitted as first seen and after
 inspection; roles and finish reasons come from a list; of `usage` only numbers pass. `logprobs`
@@ -17,19 +17,22 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any
 
 from ostiary.errors import ProviderFailed
 from ostiary.exchange import Action, Usage
 from ostiary.policy import Policy
+from ostiary.ports import Detector
 from ostiary.scanning import scan
-from ostiary.window import Window
+from ostiary.window import Settled, Window, judge_whole
 
 LAYER = "guard"
 MOST_CHANNELS = 4_096
 """More separate texts than any client joins; each costs a window."""
 
 MOST_DEPTH = 64
+_SHORT_WORD = 64
 
 Path = tuple[str | int, ...]
 
@@ -56,7 +59,9 @@ class AnswerGuard:
         """Take the policy, and the prompt's estimate for providers that do not count."""
         self._policy = policy
         self._characters = 0
-        self._windows: dict[Path, Window] = {}
+        self._windows: dict[Path, Window | Settled] = {}
+        self._whole = False
+        self._pieced = False
         self._pins: dict[Path, str] = {}
         self._calls: dict[int, dict[str, int]] = {}
         self._reasons: dict[int, str] = {}
@@ -103,13 +108,13 @@ class AnswerGuard:
     def finish(self) -> list[dict[str, Any]]:
         """The rest of a stream that ended whole: held text, then a finish for each choice.
 
-        Where the policy ended it, what is held back is dropped: half a value looks like none.
+        Where the policy ended it, a choice that was blocked, or that had not ended by itself,
+        loses what is held back: half a value looks like none.
         """
         cut = self.blocked
-        rest = {} if cut else self._rest()
-        indices = sorted(
-            {path[1] for path in self._windows if path[0] == "choices"} | {*self._reasons}
-        )
+        rest = self._rest(unfinished=not cut)
+        channels = itertools.chain(self._windows, self._pins)
+        indices = sorted({path[1] for path in channels if path[0] == "choices"} | {*self._reasons})
         frame = {**self._frame, "object": "chat.completion.chunk"}
         events = [{**frame, **rest}] if rest else []
         for index in indices:
@@ -137,7 +142,7 @@ class AnswerGuard:
             reason = choice.get("finish_reason") or "stop"
             self._reasons[choice["index"]] = reason if reason in _REASONS else "stop"
         originals = [(choice.get("logprobs"), choice.get("message")) for choice in event["choices"]]
-        released = self._judge_event(event)
+        released = self._judge_at_once(event)
         for path, window in self._windows.items():
             _append(released, path, window.close())
         altered = self._alters(self.findings)
@@ -148,6 +153,17 @@ class AnswerGuard:
             same = not altered and self._repeats(logprobs, message)
             choice["logprobs"] = logprobs if same or self._policy.observes else None
         released["usage"] = self._usage or self._usage_body()
+        return released
+
+    def _judge_at_once(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Judge every text of a whole answer by itself, unless some are pieces of one channel."""
+        self._whole = True
+        released = self._judge_event(event)
+        if self._pieced:
+            self._whole, self._characters = False, 0
+            self._windows.clear()
+            self._pins.clear()
+            released = self._judge_event(event)
         return released
 
     def _count(self, event: Mapping[str, Any]) -> None:
@@ -223,15 +239,24 @@ class AnswerGuard:
             again = name in _JOINED and path in self._pins
             return None if again else self._pin(path, text)
         self._characters += len(text)
-        return self._window(path).feed(text)
-
-    def _window(self, path: Path) -> Window:
         window = self._windows.get(path)
-        if window is None:
-            if len(self._windows) >= MOST_CHANNELS:
-                raise _shapeless("has too many parts")
-            window = self._windows[path] = Window(self._policy.detectors, self._policy.answers)
-        return window
+        if self._whole:
+            self._pieced = self._pieced or window is not None
+            return self._judge_text(path, text)
+        if not isinstance(window, Window):
+            window = Window(self._policy.detectors, self._policy.answers)
+            self._keep(path, window)
+        return window.feed(text)
+
+    def _judge_text(self, path: Path, text: str) -> str:
+        released, verdict = judge_whole(text, self._policy.detectors, self._policy.answers)
+        self._keep(path, verdict)
+        return released
+
+    def _keep(self, path: Path, channel: Window | Settled) -> None:
+        if len(self._windows) >= MOST_CHANNELS:
+            raise _shapeless("has too many parts")
+        self._windows[path] = channel
 
     def _pin(self, path: Path, value: Any) -> Any:
         """The first value that says something; an empty one before it binds nobody (Azure)."""
@@ -239,9 +264,13 @@ class AnswerGuard:
             return None
         pinned = self._pins.get(path)
         if pinned is None and value:
-            window = self._window((*path, "pinned"))
-            pinned = self._pins[path] = window.feed(value) + window.close()
+            known = path[-1] != "id" and self._passes_as_word(value)
+            pinned = value if known else self._judge_text((*path, "pinned"), value)
+            self._pins[path] = pinned
         return pinned or ""
+
+    def _passes_as_word(self, word: str) -> bool:
+        return len(word) <= _SHORT_WORD and _finds_nothing(word, self._policy.detectors)
 
     def _key_is_clean(self, key: str) -> bool:
         """Whether a field name may pass: a known one, or one without anything to alter."""
@@ -305,12 +334,19 @@ class AnswerGuard:
             if path[:2] == ("choices", index) or path[0] != "choices"
         )
 
-    def _rest(self) -> dict[str, Any]:
-        """One event with what every window still held, each at its path."""
+    def _rest(self, *, unfinished: bool) -> dict[str, Any]:
+        """One event with what every window still held, each at its path.
+
+        A blocked choice says nothing more, and one that had not ended by itself only where
+        `unfinished` lets it.
+        """
+        held = {path: window.close() for path, window in self._windows.items()}
         rest: dict[str, Any] = {}
-        for path, window in self._windows.items():
-            text = "" if path[-1] == "pinned" else window.close()
-            if text:
+        for path, text in held.items():
+            index = path[1] if path[0] == "choices" else ""
+            if not text or path[-1] == "pinned" or not (unfinished or index in self._reasons):
+                continue
+            if not self._choice_blocked(index):
                 _place(rest, path, text)
         for choice in rest.get("choices", ()):
             choice["finish_reason"] = None
@@ -321,6 +357,12 @@ class AnswerGuard:
 
 def _shapeless(what: str) -> ProviderFailed:
     return ProviderFailed(f"The model's answer {what}.", layer=LAYER, rule="answer-shape")
+
+
+@lru_cache(maxsize=512)
+def _finds_nothing(word: str, detectors: tuple[Detector, ...]) -> bool:
+    """Whether no detector finds anything in a short word that comes again with every answer."""
+    return not scan(word, detectors)
 
 
 def _step(item: Any, position: int) -> str | int:

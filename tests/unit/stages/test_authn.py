@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +142,6 @@ def test_a_person_that_is_no_longer_active_is_refused(
 
 
 def door_clock() -> float:
-    import time
-
     return time.time()
 
 
