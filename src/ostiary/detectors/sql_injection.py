@@ -79,9 +79,8 @@ _RULES = activity.Rules(
         ),
         activity.rule(
             rf"(?<![a-z_.])(?:sleep\({_S}(?:\d|__time__)|benchmark\(|pg_sleep\("
-            rf"|waitfor{_B}delay"
-            r"|xp_cmdshell|xp_reg|utl_http|utl_inaddr|dbms_pipe|dbms_lock|extractvalue\("
-            r"|updatexml\("
+            rf"|waitfor{_B}delay|xp_cmdshell"
+            r"|xp_reg|utl_http|utl_inaddr|dbms_pipe|dbms_lock|extractvalue\(|updatexml\("
             rf"|load_file\(|into{_B}(?:out|dump)file|randomblob\(|sysibm\.|sys\.all_|rdb\$"
             r"|make_set\("
             rf"|elt\(|exp\(~|ctxsys|procedure{_B}analyse|char\(\d{{1,4}}\){_S}[+|,]"
