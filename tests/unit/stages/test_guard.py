@@ -124,7 +124,7 @@ def check_same_block(made: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=200, deadline=None, suppress_health_check=QUIET)
 @given(answers())
 def test_however_an_answer_is_cut_its_verdict_and_text_are_the_same(made):
     check_same_verdict(made)
