@@ -118,7 +118,7 @@ def test_the_bombs_are_real():
 
 
 @pytest.mark.parametrize("case", parameters("json_bodies.json"))
-def test_a_body_has_the_outcome_that_its_vector_says(gateway, upstream, memory, case):
+def test_a_body_gets_the_outcome_that_it_deserves(gateway, upstream, memory, case):
     body = encoded(case["body"])
     forget_peak(gateway)
     began = time.monotonic()

@@ -285,7 +285,7 @@ def test_there_is_something_to_look_into(seen):
     assert sum(map(len, seen["places"].values())) > 1_000_000
 
 
-def test_nothing_of_it_is_readable_anywhere(seen):
+def test_nothing_readable_is_left_anywhere(seen):
     search = seen["search"]
     readable = {name: search.found(data) for name, data in seen["places"].items()}
     assert {name: found for name, found in readable.items() if found} == {}

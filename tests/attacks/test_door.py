@@ -53,6 +53,14 @@ def test_the_sixth_failed_login_is_429_and_a_valid_key_still_passes(proxied):
     assert not is_throttled(proxied, "203.0.113.2")
 
 
+def test_a_missing_credential_is_no_failed_login(proxied):
+    headers = {"X-Forwarded-For": "203.0.113.51"}
+    for _ in range(2 * FAILED_LOGINS):
+        check_problem(send(proxied.url, "GET", "/v1/models", headers=headers), 401)
+    fail(proxied, "203.0.113.51")
+    assert is_throttled(proxied, "203.0.113.51")
+
+
 def test_the_rightmost_hop_outside_the_trusted_networks_counts(proxied):
     fail(proxied, "198.51.100.77, 203.0.113.11")
     assert is_throttled(proxied, "203.0.113.11")
