@@ -10,8 +10,17 @@ import pytest
 
 from ostiary.counters import memory
 from ostiary.errors import TooManyRequests
-from ostiary.exchange import Admitted, Checked, Face, Funded, Identified, Permitted, Principal
-from ostiary.exchange import Route, Trace
+from ostiary.exchange import (
+    Admitted,
+    Checked,
+    Face,
+    Funded,
+    Identified,
+    Permitted,
+    Principal,
+    Route,
+    Trace,
+)
 from ostiary.stages.budget import DEFAULT_MAX_TOKENS, HOUR, Budget, fund, reserve, settle
 from tests.unit.doorway import doorway
 

@@ -7,8 +7,17 @@ from typing import Any
 import pytest
 
 from ostiary.errors import MalformedRequest, NotFound, Refusal
-from ostiary.exchange import Admitted, Checked, Face, Funded, Identified, Permitted, Principal
-from ostiary.exchange import Route, Trace
+from ostiary.exchange import (
+    Admitted,
+    Checked,
+    Face,
+    Funded,
+    Identified,
+    Permitted,
+    Principal,
+    Route,
+    Trace,
+)
 from ostiary.stages.check import Rules, Turn, check, with_history
 
 RULES = Rules(("gpt-4o", "gpt-4o-mini"), "refuse")

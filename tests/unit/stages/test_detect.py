@@ -14,8 +14,19 @@ import pytest
 from ostiary import policy
 from ostiary.assemble import detectors
 from ostiary.errors import MalformedRequest, PolicyViolation, Refusal, TooLarge
-from ostiary.exchange import Action, Admitted, Checked, Face, Funded, Identified, Permitted
-from ostiary.exchange import Principal, Route, Screened, Trace
+from ostiary.exchange import (
+    Action,
+    Admitted,
+    Checked,
+    Face,
+    Funded,
+    Identified,
+    Permitted,
+    Principal,
+    Route,
+    Screened,
+    Trace,
+)
 from ostiary.policy import Policy
 from ostiary.stages.check import Rules, Turn, check, with_history
 from ostiary.stages.detect import detect, without_markup
