@@ -25,18 +25,22 @@ HEAD_SECONDS = 15
 HEAD_BYTES = 64 * 1024
 HEAD_FIELDS = 128
 IDLE_SECONDS = 75
+_FRAMING = 8
+_VERSIONS = frozenset({"1.0", "1.1"})
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class FrozenHeaders(HttpToolsProtocol):
     """uvicorn's httptools protocol with bounds on a head, less its trailers; notices who left.
 
-    A head has `HEAD_SECONDS` from its first byte, `HEAD_BYTES` and `HEAD_FIELDS`. A connection
-    that sends no head, or the body of a request that was answered long ago, is closed.
+    A head has `HEAD_SECONDS` from its first byte, `HEAD_BYTES` and `HEAD_FIELDS`; what frames a
+    body may not outgrow it. A connection that sends no head, or the body of a request that was
+    answered long ago, is closed. Of transfer codings only `chunked` is undone, so only it is taken.
     """
 
     _timer: asyncio.TimerHandle | None = None
     _in_head = False
+    _in_body = False
     _size = 0
     _cycles: tuple[Any, ...] = ()
 
@@ -47,9 +51,12 @@ class FrozenHeaders(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to a head that stays unfinished."""
-        was_in_head = self._in_head
+        was_in_head, was_in_body = self._in_head, self._in_body
+        if not was_in_head and not was_in_body and not self._is_plain(data):
+            self.send_400_response("Invalid HTTP request received.")
+            return
         super().data_received(data)
-        if was_in_head and self._in_head:
+        if (was_in_head and self._in_head) or (was_in_body and self._in_body):
             self._size += len(data)
             if self._size > HEAD_BYTES:
                 self.transport.close()
@@ -77,15 +84,25 @@ class FrozenHeaders(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand the head over, then let trailer fields fall into a list that nobody reads."""
-        self._in_head = False
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        version = self.parser.get_http_version()
+        if version not in _VERSIONS or (codings and (codings, version) != ([b"chunked"], "1.1")):
+            raise ValueError("the head is not of HTTP/1.1 as we speak it")
+        self._in_head, self._in_body, self._size = False, True, 0
         self._close_in(BODY_SECONDS, answered=True)
         super().on_headers_complete()
         self.headers: list[tuple[bytes, bytes]] = []
         # Of requests sent behind each other, the one read last is not the one under way.
         self._cycles = (*(c for c in self._cycles if not c.response_complete), self.cycle)
 
+    def on_body(self, body: bytes) -> None:
+        """Give each byte of a body its share of framing (one byte in a chunk takes six)."""
+        self._size -= _FRAMING * len(body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The request is whole: what comes next has its own time."""
+        self._in_body = False
         self._stop_timer()
         super().on_message_complete()
 
@@ -99,6 +116,10 @@ class FrozenHeaders(HttpToolsProtocol):
                 leave: Callable[[], object] | None = cycle.scope.get(LEAVE)
                 if leave is not None:
                     leave()
+
+    def _is_plain(self, data: bytes) -> bool:
+        """Whether a request line that begins here has single spaces (RFC 9112 §3)."""
+        return b"  " not in data.lstrip(b"\r\n").partition(b"\n")[0]
 
     def _take(self, size: int) -> None:
         self._size += size

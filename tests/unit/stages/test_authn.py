@@ -121,7 +121,7 @@ def test_a_person_that_is_no_longer_active_is_refused(
     tmp_path: Path, issuer: DevelopmentIssuer
 ) -> None:
     async def test() -> None:
-        tokens = entra.build(issuer.options, issuer.keys(), door_clock)
+        tokens = entra.build(issuer.options, issuer.keys(), time.time)
         async with doorway(tmp_path, authenticators=(tokens,)) as door:
             token = issuer.token("ann", ["User"], ["ai.chat.use"], expires_in=3_600)
             body = {"message": "Hi"}
@@ -141,13 +141,9 @@ def test_a_person_that_is_no_longer_active_is_refused(
     run(test())
 
 
-def door_clock() -> float:
-    return time.time()
-
-
 def test_a_tokens_roles_are_what_her_keys_follow(tmp_path: Path, issuer: DevelopmentIssuer) -> None:
     async def test() -> None:
-        tokens = entra.build(issuer.options, issuer.keys(), door_clock)
+        tokens = entra.build(issuer.options, issuer.keys(), time.time)
         async with doorway(tmp_path, authenticators=(tokens,)) as door:
 
             def chat(key: str) -> Any:

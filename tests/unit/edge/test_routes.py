@@ -1,0 +1,64 @@
+"""One row for each method and path; nothing else matches."""
+
+from __future__ import annotations
+
+import pytest
+
+from ostiary.edge.routes import ROUTES, Table
+from ostiary.exchange import Face, Permission
+
+TABLE = Table()
+
+
+def test_every_row_is_found_by_its_own_path() -> None:
+    for route in ROUTES:
+        match = TABLE.match(route.method, route.path.replace("{id}", "some-id"))
+        assert match.route is route
+        assert match.params == ({"id": "some-id"} if "{" in route.path else {})
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/", "/nowhere", "/api/chat/", "//api/chat", "/API/chat", "/api/chat\n", "/api/chat;x",
+     "/v1/models/a/b", "/v1/models/", "/v1/models/" + "x" * 257, "/api/../api/chat"],
+)  # fmt: skip
+def test_other_paths_match_nothing(path: str) -> None:
+    match = TABLE.match("GET", path)
+    assert match.route is None
+    assert match.allowed == ()
+
+
+@pytest.mark.parametrize("method", ["PUT", "TRACE", "QUERY", "HEAD", "OPTIONS", "get", "CONNECT"])
+def test_an_undeclared_method_names_those_that_there_are(method: str) -> None:
+    match = TABLE.match(method, "/api/keys")
+    assert match.route is None
+    assert match.allowed == ("GET", "POST")
+    assert TABLE.match(method, "/api/conversations/x").allowed == ("DELETE", "GET")
+
+
+def test_only_probes_and_the_document_are_public() -> None:
+    assert {r.path for r in ROUTES if r.public} == {
+        "/livez",
+        "/healthz",
+        "/readyz",
+        "/startupz",
+        "/openapi.json",
+    }
+
+
+def test_conversation_and_model_routes_need_the_chat_permission() -> None:
+    for route in ROUTES:
+        if route.path.startswith(("/v1/", "/api/chat", "/api/conversations")):
+            assert route.permission is Permission.CHAT_USE
+        if route.path.startswith("/api/"):
+            assert route.face is Face.NATIVE
+
+
+def test_every_route_that_posts_bounds_its_body() -> None:
+    for route in ROUTES:
+        assert bool(route.body_limit) is (route.method == "POST")
+
+
+def test_two_rows_of_one_path_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="two rows"):
+        Table([*ROUTES, ROUTES[0]])
