@@ -258,7 +258,8 @@ def check_rows(home) -> None:
             " (SELECT count(*) FROM messages m WHERE m.conversation = c.seq)"
         ).fetchone()[0]
         lost = database.execute(
-            "SELECT count(*) FROM messages WHERE conversation NOT IN (SELECT seq FROM conversations)"
+            "SELECT count(*) FROM messages m"
+            " WHERE NOT EXISTS (SELECT 1 FROM conversations c WHERE c.seq = m.conversation)"
         ).fetchone()[0]
         left = database.execute("SELECT count(*) FROM open_exchanges").fetchone()[0]
     assert (odd, lost, left) == (0, 0, 0)

@@ -12,6 +12,7 @@ import pytest
 
 from ostiary.assemble import lay
 from ostiary.config import load
+from ostiary.tlog.verifier import main
 from tests.simulator.command import ostiary
 from tests.simulator.gateway import Gateway
 
@@ -200,8 +201,6 @@ def test_a_changed_record_on_its_way_into_the_log(home, column):
 
 
 def test_the_key_alone_proves_the_log_elsewhere(home):
-    from ostiary.tlog.verifier import main
-
     key = ostiary(home, "audit", "key").out.strip()
     assert ostiary(home, "audit", "key", "--json").json == {"key": key}
     assert main([str(home / "ledger"), key]) == 0
