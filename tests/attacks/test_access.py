@@ -15,6 +15,7 @@ from ostiary.config import load
 from ostiary.development import DevelopmentIssuer, generate_private_key
 from ostiary.edge.routes import ROUTES
 from ostiary.exchange import Permission
+from tests.simulator.command import ostiary
 from tests.simulator.gateway import Gateway
 
 # What the contract says, written down a second time: a new route or role needs a line here.
@@ -228,7 +229,12 @@ def test_a_route_lets_in_whom_the_table_names_and_nobody_else(gateway, credentia
 
 
 def person(gateway, name):
-    return {"Authorization": f"Bearer {gateway.token(name, 'Admin')}"}
+    return token_of(gateway, name, "Admin")
+
+
+def token_of(gateway, name, role, *more):
+    done = ostiary(gateway.home, "token", "--user", name, "--role", role, *more)
+    return {"Authorization": f"Bearer {done.out.strip()}"}
 
 
 def test_of_others_nothing_is_seen_or_changed(gateway):
@@ -262,29 +268,30 @@ def test_of_others_nothing_is_seen_or_changed(gateway):
 def test_her_key_and_her_token_are_the_same_person(gateway):
     token = person(gateway, "ida")
     _, said, _ = call(gateway, "POST", "/api/chat", token, {"message": "by token"})
-    key = {"x-api-key": gateway.new_key("ida")["apiKey"]}
+    done = ostiary(gateway.home, "keys", "create", "--user", "ida", "--name", "n", "--json")
+    key = {"x-api-key": done.json["apiKey"]}
     assert call(gateway, "GET", f"/api/conversations/{said['conversationId']}", key)[0] == 200
 
 
 def test_a_key_follows_its_owners_roles_at_the_next_request(gateway):
-    as_developer = {"Authorization": f"Bearer {gateway.token('jo', 'Developer')}"}
+    as_developer = token_of(gateway, "jo", "Developer")
     new = {"name": "n", "permissions": ["ai.models.deploy"]}
     _, made_key, _ = call(gateway, "POST", "/api/keys", as_developer, new)
     key = {"x-api-key": made_key["apiKey"]}
     assert call(gateway, "GET", "/api/keys", key)[0] == 200
-    as_user = {"Authorization": f"Bearer {gateway.token('jo', 'User')}"}
+    as_user = token_of(gateway, "jo", "User")
     assert call(gateway, "GET", "/api/keys", as_user)[0] == 200
     assert call(gateway, "GET", "/api/keys", key)[0] == 403
 
 
 def test_nobody_makes_a_key_that_exceeds_its_maker(gateway):
-    narrow = gateway.token("kim", "Admin", "--scope", "ai.chat.use")
+    narrow = token_of(gateway, "kim", "Admin", "--scope", "ai.chat.use")
     for permission in sorted(GRANTS["Admin"] - USER):
         status, answer, _ = call(
             gateway,
             "POST",
             "/api/keys",
-            {"Authorization": f"Bearer {narrow}"},
+            narrow,
             {"name": "n", "permissions": [permission]},
         )
         assert (status, answer["layer"]) == (403, "authz")

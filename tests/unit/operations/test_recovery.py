@@ -7,6 +7,7 @@ import json
 import sqlite3
 import uuid
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from ostiary.assemble import lay, recover
 from ostiary.config import load
 from ostiary.errors import IntegrityError
 from ostiary.operations.recovery import close_interrupted
-from ostiary.stages.ledger import mark_of
+from ostiary.stages.ledger import Ledger, mark_of
 
 
 @pytest.fixture
@@ -43,8 +44,6 @@ def run(tmp_path):
 
 def intent(foundation, request, **fields):
     """An intent as the ledger makes one, without an exchange behind it."""
-    from dataclasses import replace
-
     named = {"action": "chat", "kind": "ai_operation", "actor": "p", "method": "key", **fields}
     record = foundation.ledger._record("intent", request, named)
     return replace(record, opens=request)
@@ -107,6 +106,19 @@ def test_an_exchange_that_was_closed_gets_no_second_record(run):
 
 async def _home(foundation):
     return foundation.settings.home
+
+
+def test_a_first_start_that_was_cut_off_before_its_first_record_is_made_good(run, monkeypatch):
+    async def work(foundation):
+        await recover(foundation)
+        return [leaf["event"] for leaf in leaves(foundation)], foundation.new
+
+    with monkeypatch.context() as cut:
+        cut.setattr(Ledger, "genesis", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(work)
+    assert run(work) == (["genesis"], True)
+    assert run(work) == (["genesis"], False)
 
 
 def test_nothing_open_reads_nothing(run):

@@ -88,6 +88,7 @@ def test_a_death_between_tree_and_outbox_repeats_nothing(tmp_path):
         pass
 
     async def first(home):
+        await home.sequencer.drain()
         names = [await home.add() for _ in range(4)]
 
         async def commit(*changes):
@@ -97,7 +98,7 @@ def test_a_death_between_tree_and_outbox_repeats_nothing(tmp_path):
         with pytest.raises(Died):
             await home.sequencer.drain()
         home.store.commit = kept
-        assert len(await home.store.outbox(10)) == 4
+        assert len(await home.store.outbox(10)) == home.log.size == 4
         return names
 
     async def second(home):
@@ -118,8 +119,8 @@ def test_an_older_store_skips_what_the_tree_holds_and_learns_what_is_open(tmp_pa
     async def before(home):
         await home.add(opens=over)
         await home.sequencer.drain()
-        waiting = [await home.add(), await home.add()]
-        return waiting
+        await home.add()
+        await home.add()
 
     async def after(home):
         await home.sequencer.drain()
@@ -155,6 +156,7 @@ def test_an_exchange_that_ended_in_the_outbox_is_not_opened_again(tmp_path):
     request = str(uuid.uuid4())
 
     async def work(home):
+        await home.sequencer.drain()
         await home.add(opens=request)
 
         async def lost(*changes):
@@ -164,6 +166,7 @@ def test_an_exchange_that_ended_in_the_outbox_is_not_opened_again(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             await home.sequencer.drain()
         home.store.commit = kept
+        assert home.log.size == 1
         await home.add(closes=request)
         assert await home.sequencer.drain() == 2
         assert not await home.store.open_exchanges()
