@@ -1,11 +1,12 @@
 # The two that matter: `make run` and `make test`. Nothing else has to be installed first but
 # Python 3.11 or later with its venv module.
 
-.PHONY: help run setup test test-slow check eval lock
+.PHONY: help run setup test test-slow check eval bench lock
 .DEFAULT_GOAL := help
 
 LOCKS := requirements/bootstrap.txt pyproject.toml scripts/setup
 EVAL ?= ../shared/eval
+BENCH ?= ../shared/bench
 ARGS ?=
 
 help:
@@ -15,6 +16,7 @@ help:
 	@echo "make test-slow  the tests that run for minutes"
 	@echo "make check      lint, format, types, imports; changes no file"
 	@echo "make eval       detection scores on the sets in EVAL (default ../shared/eval)"
+	@echo "make bench      CPU, rate and latency beside a bare pass-through, with the tools in BENCH"
 	@echo "make lock       write the locked requirements anew"
 
 run: .venv/.ready
@@ -40,6 +42,9 @@ eval: .venv-test/.ready
 		.venv-test/bin/python "$(EVAL)/evaluate.py" --task $$task --data "$(EVAL)" \
 			--detector ostiary.scorecard:$$task || exit 3; \
 	done
+
+bench: .venv-test/.ready
+	@.venv-test/bin/python bench/run.py --bench "$(BENCH)" $(ARGS)
 
 lock: .venv-test/.ready
 	@scripts/lock .venv-test/bin/uv

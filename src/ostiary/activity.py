@@ -56,6 +56,16 @@ def rule(pattern: str, *needs: str) -> Rule:
     return Rule(needs, compiled, f"(?:{_gate(pattern)})")
 
 
+def _sign(needs: set[str]) -> str:
+    """A pattern for any of `needs`, quick to see that a character begins none."""
+    alone = {need for need in needs if len(need) == 1}
+    longer = sorted(need for need in needs - alone if need[0] not in alone)
+    single = "".join(map(re.escape, sorted(alone)))
+    first = "".join(re.escape(c) for c in sorted({c for n in longer for c in n[0] + n[0].upper()}))
+    words = "|".join(map(re.escape, longer))
+    return f"[{single}]|(?=[{first}])(?i:{words})" if single else f"(?=[{first}])(?i:{words})"
+
+
 class Rules:
     """The rules of one kind; what none of them can match is passed over in one linear scan."""
 
@@ -68,8 +78,7 @@ class Rules:
         options.max_mem = _MEMORY
         self._rules = [(one.pattern, re2.compile(one.gate, options)) for one in rules]
         self._any = re2.compile("|".join(one.gate for one in rules), options)
-        needs = sorted({need for one in rules for need in one.needs})
-        self.sign = "(?i:" + "|".join(map(re.escape, needs)) + ")"
+        self.sign = _sign({need for one in rules for need in one.needs})
 
     def find(self, text: str) -> list[Finding]:
         """All matches of all rules that are not merely spoken about, sorted, one per start."""

@@ -46,11 +46,12 @@ class Background:
         """Start every loop."""
         self._loops = [asyncio.create_task(self._repeat(item)) for item in self._work]
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something that nobody waits for; `stop` does wait for it."""
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something to its end, whoever waits for it leaves; `stop` does wait for it."""
         task = asyncio.create_task(work)
         self._loose.add(task)
         task.add_done_callback(self._loose.discard)
+        return task
 
     async def stop(self) -> None:
         """End the loops, finish what was spawned, and run once more what must not be left."""

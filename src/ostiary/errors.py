@@ -11,6 +11,7 @@ OstiaryError
     ├── Forbidden           403   authz: known, but not allowed
     ├── NotFound            404   no such path or object (or it belongs to somebody else)
     ├── MethodNotAllowed    405   carries Allow
+    ├── RequestTimeout      408   the body did not arrive in time
     ├── Conflict            409   the state of the object forbids it
     ├── TooLarge            413   a byte, depth or text limit
     ├── UnsupportedMedia    415   not JSON, or a content coding that is not accepted
@@ -125,6 +126,13 @@ class MethodNotAllowed(Refusal):
 
     status, title = 405, "Method not allowed"
     kind, code = "invalid_request_error", "method_not_allowed"
+
+
+class RequestTimeout(Refusal):
+    """408: the request did not arrive in time."""
+
+    status, title = 408, "Request timeout"
+    kind, code = "invalid_request_error", "request_timeout"
 
 
 class Conflict(Refusal):

@@ -45,20 +45,20 @@ def only_digits(text: str) -> str:
     return _OTHERS.sub("", text)
 
 
-def candidates(text: str, least: int, *patterns: re.Pattern[str]) -> Iterator[tuple[int, int]]:
-    """Where group 1 of `patterns` matches, beginning in or right before a long number.
+def candidates(text: str, *patterns: tuple[int, re.Pattern[str]]) -> Iterator[tuple[int, int]]:
+    """Where group 1 of a pattern matches, beginning in or right before a long number.
 
-    A long number has six digits and `least` characters with its gaps; most text holds none and
-    costs one pass. A pattern may look `BEFORE - 2` characters to its left and `AFTER` beyond its
-    last digit, and must be written so that no match can hide another one.
+    A long number has six digits, and with its gaps as many characters as stand beside the pattern;
+    most text holds none and costs one pass. A pattern may look `BEFORE - 2` characters to its left
+    and `AFTER` beyond its last digit, and must be written so that no match can hide another one.
     """
     for region in _REGION.finditer(text):
         start, end = region.span()
-        if end - start < least:
-            continue
         first = max(0, start - BEFORE)
         part = text[first : end + AFTER]
-        for pattern in patterns:
+        for least, pattern in patterns:
+            if end - start < least:
+                continue
             for match in pattern.finditer(part, max(0, start - first - 2)):
                 if match.start() >= end - first:
                     break

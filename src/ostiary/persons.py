@@ -46,7 +46,7 @@ class Persons:
         self._keyring = keyring
         self._clock = clock
         self._index_key = keyring.secret("blind-index")
-        self._known: OrderedDict[bytes, PersonRow] = OrderedDict()
+        self._known: OrderedDict[bytes | str, PersonRow] = OrderedDict()
         self._seen = -1
 
     async def recognise(self, vouched: Vouched) -> PersonRow:
@@ -55,17 +55,13 @@ class Persons:
         A token's roles are the person's current roles from then on: her keys follow them.
         """
         if vouched.subject is None:
-            row = await self._store.person(vouched.person or "")
-            if row is None:
-                raise IntegrityError("a credential belongs to a person that does not exist")
-            return row
+            return await self._owner(vouched.person or "")
         row = await self.named(
             vouched.subject, roles=vouched.roles, application=vouched.application
         )
         if row.roles != vouched.roles:
             await self._store.commit(SetRoles(row.id, vouched.roles))
             row = replace(row, roles=vouched.roles)
-            self._remember(row)
         return row
 
     async def named(
@@ -94,20 +90,38 @@ class Persons:
     def _context(self, person: str) -> Context:
         return Context(TENANT, person, "persons", "profile", person)
 
+    async def _owner(self, person: str) -> PersonRow:
+        seen = self._notice_changes()
+        row = self._known.get(person)
+        if row is None:
+            row = await self._store.person(person)
+            if row is None:
+                raise IntegrityError("a credential belongs to a person that does not exist")
+            self._remember(person, row, seen)
+        return row
+
     async def _find(self, index: bytes) -> PersonRow | None:
-        changed = self._store.changed()
-        if changed != self._seen:
-            self._known.clear()
-            self._seen = changed
+        seen = self._notice_changes()
         row = self._known.get(index)
         if row is None:
             row = await self._store.person_by_index(index)
             if row is not None:
-                self._remember(row)
+                self._remember(index, row, seen)
         return row
 
-    def _remember(self, row: PersonRow) -> None:
-        self._known[row.index] = row
+    def _notice_changes(self) -> int:
+        """Forget everybody when anybody changed, in whichever process."""
+        changed = self._store.changed()
+        if changed != self._seen:
+            self._known.clear()
+            self._seen = changed
+        return changed
+
+    def _remember(self, name: bytes | str, row: PersonRow, seen: int) -> None:
+        """What was read before a change that was noticed meanwhile must not outlive it."""
+        if seen != self._seen:
+            return
+        self._known[name] = row
         if len(self._known) > _CACHE:
             self._known.popitem(last=False)
 

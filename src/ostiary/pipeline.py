@@ -6,6 +6,7 @@ order is in the types: each stage takes the value that only the stage before it 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Executor
 from contextlib import aclosing
@@ -37,11 +38,19 @@ from ostiary.exchange import (
 )
 from ostiary.policy import Policy
 from ostiary.ports import Stale
-from ostiary.rows import AddTurn
-from ostiary.stages.admit import Door, admit, peer_address
+from ostiary.rows import AddRecord, AddTurn
+from ostiary.stages.admit import Door, admit, knows_host, peer_address
 from ostiary.stages.authn import Identities, authenticate
 from ostiary.stages.authz import permit
-from ostiary.stages.budget import Budget, Reservation, fund, reserve, settle
+from ostiary.stages.budget import (
+    MINUTE,
+    Budget,
+    LimitReached,
+    Reservation,
+    fund,
+    reserve,
+    settle,
+)
 from ostiary.stages.check import Rules, Turn, check, with_history
 from ostiary.stages.detect import detect
 from ostiary.stages.forward import Model, forward
@@ -110,7 +119,7 @@ class Parts:
     ledger: Ledger
     operations: Mapping[str, Operation]
     threads: Executor
-    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 @dataclass(slots=True)
@@ -131,6 +140,16 @@ class Pipeline:
     def __init__(self, parts: Parts) -> None:
         """Take the built parts."""
         self._parts = parts
+
+    @property
+    def standing(self) -> tuple[Limit, ...]:
+        """The limits that a caller begins with, for answers to whom no count belongs."""
+        quota = self._parts.budget.requests_per_minute
+        return (Limit("rpm", quota, MINUTE, remaining=quota, reset=0.0),)
+
+    def knows_host(self, arrival: Arrival) -> bool:
+        """Whether a public route may answer this at once, without a record."""
+        return knows_host(arrival, self._parts.door)
 
     async def walk(self, arrival: Arrival) -> Reply:
         """Take a request all the way; a refusal is recorded before it is returned."""
@@ -187,10 +206,15 @@ class Pipeline:
                 await self._parts.ledger.commit(
                     self._parts.ledger.refused(arrival, address, agent, refusal, caller)
                 )
-            except Refusal:
-                log.error("refusal_not_recorded", request_id=arrival.request_id)
+            except Exception as cause:
+                log.error(
+                    "refusal_not_recorded",
+                    request_id=arrival.request_id,
+                    cause=type(cause).__name__,
+                )
                 refusal = unavailable()
-        return Refused(refusal, progress.limits())
+        reached = (refusal.limit,) if isinstance(refusal, LimitReached) else ()
+        return Refused(refusal, (*progress.limits(), *reached))
 
 
 class Started:
@@ -230,6 +254,7 @@ class _Exchange:
         self._thread = thread
         self._guard = AnswerGuard(parts.policy, estimate(screened.body))
         self._said: list[str] = []
+        self._asked = False
         self._open = True
 
     async def begin(self) -> Answer:
@@ -252,10 +277,12 @@ class _Exchange:
         begun = False
         try:
             await self._parts.ledger.commit(self._parts.ledger.intent(self._screened))
+            self._asked = True
             events = self._streamed() if self._screened.checked.stream else self._whole()
-            async for event in events:
-                begun = True
-                yield event
+            async with aclosing(events):
+                async for event in events:
+                    begun = True
+                    yield event
         except Refusal as refusal:
             failed = await self._fail(refusal)
             if not begun:
@@ -290,6 +317,8 @@ class _Exchange:
                 if self._guard.blocked:
                     break
         tail = self._guard.finish()
+        if not tail:
+            raise no_answer()
         for released in tail:
             self._hear(released, "delta")
         await self._conclude()
@@ -306,12 +335,12 @@ class _Exchange:
             if choice["index"] == 0:
                 self._said.append(text_of(choice.get(field_name) or {}))
 
+    # Each end below is a task of its own: a client that leaves while a record is written can
+    # neither lose it nor keep the conversation taken.
+
     async def _conclude(self) -> None:
         """Outcome and turn durable in one transaction; only then may the last byte leave."""
-        # Closed before the wait: once handed in, the outcome is the record, even if the client
-        # leaves while it is written.
-        self._open = False
-        thread = self._thread
+        thread, turn = self._thread, self._turn()
         record = self._parts.ledger.outcome(
             self._screened,
             self._guard.usage,
@@ -319,57 +348,92 @@ class _Exchange:
             blocked=self._guard.blocked,
             resource=thread.id if thread else None,
         )
-        turn = self._turn()
-        try:
-            await self._parts.ledger.commit(*([turn] if turn else []), record)
-        except Stale as cause:
-            self._open = True
-            raise conversation_moved() from cause
-        except Refusal:
-            self._open = True
-            raise
-        self._release_thread()
-        await settle(self._reservation, self._guard.usage.total, self._parts.budget)
+        self._open = False
+        await asyncio.shield(self._parts.spawn(self._close(record, turn)))
 
     async def _fail(self, refusal: Refusal) -> Refusal:
         """Record that the exchange ended in a refusal; nothing of it is kept."""
-        if not self._open:
-            return refusal
-        self._open = False
-        self._release_thread()
-        record = self._parts.ledger.broken(
-            self._screened, self._guard.usage, refusal, self._guard.findings
-        )
-        try:
-            await self._parts.ledger.commit(record)
-        except Refusal as unrecorded:
-            log.error("refusal_not_recorded")
-            refusal = unrecorded
-        refusal.recorded = True
-        await settle(self._reservation, self._guard.usage.total, self._parts.budget)
+        if self._open:
+            self._open = False
+            await asyncio.shield(self._parts.spawn(self._give_up(refusal)))
+            if not refusal.recorded:
+                return unavailable()
         return refusal
 
     def _abandon(self) -> None:
         """Seal what was released and record the interruption, without waiting for either."""
-        if not self._open:
-            return
-        self._open = False
-        self._release_thread()
-        record = self._parts.ledger.interrupted(
-            self._screened, self._guard.usage, self._guard.findings
-        )
-        turn = self._turn() if any(self._said) else None
-        self._parts.ledger.submit(*([turn] if turn else []), record)
-        self._parts.spawn(settle(self._reservation, self._guard.usage.total, self._parts.budget))
+        if self._open:
+            self._open = False
+            self._parts.spawn(self._leave())
+
+    async def _close(self, record: AddRecord, turn: AddTurn | None) -> None:
+        try:
+            await self._parts.ledger.commit(*([turn] if turn else []), record)
+        except Exception as cause:
+            refusal = conversation_moved() if isinstance(cause, Stale) else explain(cause)
+            await self._record(refusal)
+            raise (refusal if refusal.recorded else unavailable()) from cause
+        finally:
+            await self._free()
+
+    async def _give_up(self, refusal: Refusal) -> None:
+        try:
+            await self._record(refusal)
+        finally:
+            await self._free()
+
+    async def _leave(self) -> None:
+        try:
+            record = self._parts.ledger.interrupted(
+                self._screened, self._used(), self._guard.findings
+            )
+            turn = self._turn() if any(self._said) else None
+            try:
+                await self._parts.ledger.commit(*([turn] if turn else []), record)
+            except Stale:
+                await self._parts.ledger.commit(record)
+        except Exception as cause:
+            log.error(
+                "interruption_not_recorded",
+                request_id=self._request_id,
+                cause=type(cause).__name__,
+            )
+        finally:
+            await self._free()
+
+    async def _record(self, refusal: Refusal) -> None:
+        """Make a refusal's record durable, and note on the refusal whether it is."""
+        try:
+            await self._parts.ledger.commit(
+                self._parts.ledger.broken(
+                    self._screened, self._used(), refusal, self._guard.findings
+                )
+            )
+        except Exception as cause:
+            log.error(
+                "refusal_not_recorded", request_id=self._request_id, cause=type(cause).__name__
+            )
+        else:
+            refusal.recorded = True
+
+    async def _free(self) -> None:
+        """Give back the conversation, and the tokens that were not used."""
+        if self._thread is not None:
+            self._parts.keeper.end(self._thread)
+        await settle(self._reservation, self._used().total, self._parts.budget)
+
+    def _used(self) -> Usage:
+        """What is to be paid for: nothing, where the model was never asked."""
+        return self._guard.usage if self._asked else Usage()
+
+    @property
+    def _request_id(self) -> str:
+        return self._screened.checked.funded.admitted.request_id
 
     def _turn(self) -> AddTurn | None:
         if self._thread is None:
             return None
         return self._parts.keeper.turn(self._thread, self._screened, "".join(self._said))
-
-    def _release_thread(self) -> None:
-        if self._thread is not None:
-            self._parts.keeper.end(self._thread)
 
 
 def text_of(message: Mapping[str, Any]) -> str:

@@ -13,15 +13,15 @@ ALTERING = frozenset({Action.MASK, Action.REDACT, Action.BLOCK})
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is done with each kind, on requests of each face and on answers."""
+    """What is done with each kind, on requests of each face and on answers.
+
+    `observes` means that nothing is refused or altered, markup included.
+    """
 
     detectors: tuple[Detector, ...]
     requests: Mapping[Face, Mapping[str, Action]]
     answers: Mapping[str, Action]
-
-    def on_request(self, face: Face, kind: str) -> Action:
-        """The action for a kind found in a request of this face."""
-        return self.requests[face].get(kind, Action.OFF)
+    observes: bool = False
 
 
 def build(
@@ -39,10 +39,11 @@ def build(
         actions = {
             d.kind: configured.get(d.kind, Action.REDACT if d.personal else active) for d in chosen
         }
-        return {kind: Action.OBSERVE for kind in actions} if observe_only else actions
+        return dict.fromkeys(actions, Action.OBSERVE) if observe_only else actions
 
     return Policy(
         detectors=chosen,
         requests={Face.NATIVE: table(Action.BLOCK), Face.OPENAI: table(Action.OBSERVE)},
         answers=table(Action.OBSERVE),
+        observes=observe_only,
     )

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from ostiary.exchange import Action, Finding
 from ostiary.folding import fold_piece
 from ostiary.ports import Detector
-from ostiary.spans import Cover, Decided, cover, render
+from ostiary.scanning import scan
+from ostiary.spans import Cover, Decided, apply, cover, first_block, render
 
 _OBSERVE_EVERY = 256
 """Characters after which detectors that hold nothing back are asked again; a matter of cost."""
@@ -95,18 +96,23 @@ class Window:
         return self._release(self._released + len(self._text))
 
     def _decide(self) -> int:
-        """How far all enforced verdicts are final; asks no further than the first that is not.
+        """How far all enforced verdicts are final.
 
-        The detector that held back last is asked first: while it still does, the others can wait.
+        The detector that held back last is asked first: while it still does, nobody else need be,
+        and when it goes on, only those that were not that far already.
         """
         final = self._base + len(self._folded)
         for index, reader in enumerate(self._enforced):
+            if index and reader.done >= final:
+                continue
             settled = reader.detector.settled(self._folded) + self._base
-            if settled <= reader.done <= self._decided:
-                self._enforced.insert(0, self._enforced.pop(index))
-                return self._decided
             self._read(reader, settled)
-            final = min(final, reader.done)
+            if reader.done < final:
+                final = reader.done
+                if index:
+                    self._enforced.insert(0, self._enforced.pop(index))
+            if final <= self._decided:
+                return self._decided
         self._decided = final
         return final
 
@@ -181,3 +187,34 @@ class Window:
         self._folded = self._folded[surplus:]
         del self._origin[:surplus]
         self._base += surplus
+
+
+class Settled:
+    """The verdict on a text that was there whole; it holds nothing back."""
+
+    __slots__ = ("blocked", "findings")
+
+    def __init__(self, findings: Counter[str], *, blocked: bool) -> None:
+        """Take what a window would have found, and whether it would have blocked."""
+        self.findings = findings
+        self.blocked = blocked
+
+    def close(self) -> str:
+        """Nothing is left."""
+        return ""
+
+
+def judge_whole(
+    text: str, detectors: Iterable[Detector], actions: Mapping[str, Action]
+) -> tuple[str, Settled]:
+    """What may be released of a whole text, and the verdict: what a `Window` fed with it gives."""
+    decided = [
+        Decided(finding, action)
+        for finding in scan(text, detectors)
+        if (action := actions.get(finding.kind, Action.OFF)) is not Action.OFF
+    ]
+    if not decided:
+        return text, Settled(Counter(), blocked=False)
+    block = first_block(decided)
+    counted = Counter(f.kind for f, _ in decided if block is None or f.start <= block)
+    return apply(text, decided), Settled(counted, blocked=block is not None)

@@ -54,6 +54,7 @@ class Gateway:
         self.url = ""
         self.key = ""
         self.banner = ""
+        self.output = ""
         self._arguments = arguments
         self._process: subprocess.Popen[str] | None = None
         self._log = home.parent / f"{home.name}.stderr"
@@ -74,7 +75,10 @@ class Gateway:
         self.stop()
 
     def start(self, deadline: float = 20.0) -> None:
-        """Start, and return when the banner is whole; `key` is set at the first start."""
+        """Start, and return when the banner is whole; `key` is set at the first start.
+
+        `output` holds all that was written to stdout, once the process has stopped.
+        """
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
                 [*_COMMAND, "serve", "--port", "0", *self._arguments],
@@ -127,6 +131,7 @@ class Gateway:
         if self.alive:
             self._process.send_signal(signal.SIGTERM)
         code = self._process.wait(30)
+        self.output += self.banner + self._process.stdout.read()
         self._process.stdout.close()
         self._process = None
         return code

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,3 +27,13 @@ def folder() -> Path:
 def load(name: str) -> object:
     """One JSON vector file, decoded."""
     return json.loads((folder() / name).read_text("utf-8"))
+
+
+def parameters(name: str, *, wanted: Callable[[Any], bool] = lambda _: True) -> list[Any]:
+    """The cases of a file as pytest parameters under their ids; without the file, one skip."""
+    try:
+        document: Any = load(name)
+    except pytest.skip.Exception as missing:
+        return [pytest.param(None, marks=pytest.mark.skip(reason=str(missing)))]
+    cases = [case for case in document["cases"] if wanted(case)]
+    return [pytest.param(case, id=case["id"]) for case in cases]

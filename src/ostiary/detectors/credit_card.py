@@ -61,6 +61,7 @@ _WORDS = {
         "reference",
     ),
 }
+_FORMS = ((12, _PLAIN), (15, _GROUPED), (19, _SIXTEEN), (23, _SPACED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class _CreditCard:
 
     def find(self, text: str) -> list[Finding]:
         """Whole, in the groups that cards are printed in, or spaced out digit by digit."""
-        spans = set(candidates(text, 12, _PLAIN, _GROUPED, _SIXTEEN, _SPACED))
+        spans = set(candidates(text, *_FORMS))
         return [Finding(self.kind, a, b) for a, b in sorted(spans) if self._holds(text, a, b)]
 
     def settled(self, text: str) -> int:

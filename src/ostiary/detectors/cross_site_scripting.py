@@ -33,8 +33,7 @@ _RULES = activity.Rules(
         activity.rule(r"(?:&#x?0{0,8}[0-9a-f]{1,5};?){2}|&#x?0{2,8}3[c0];?", "&#"),
         activity.rule(
             r"<[\s/]{0,2}(?:iframe|object|embed|applet|base\s{1,3}href|frameset|frame|isindex"
-            r"|bgsound|layer|ilayer|xml|xss|math[\s>/](?!\.)|svg|import|keygen|marquee"
-            r"|meta\s{1,3}http"
+            r"|bgsound|layer|ilayer|xml|math[\s>/](?!\.)|svg|import|keygen|marquee|meta\s{1,3}http"
             r"|\?xml-stylesheet"
             r"|link\s[^<>]{0,80}stylesheet)(?![a-z])",
             "<",
@@ -68,14 +67,13 @@ _RULES = activity.Rules(
         activity.rule(
             r"%3c\s{0,2}(?:script|img|svg|iframe)|(?:\\x3c|\\u003c)\s{0,2}/?[a-z]"
             r"|&lt;\s{0,2}/?script|\+adw-"
-            r"|<%73%63|al\\{1,2}u0065rt",
+            r"|<%73%63",
             "%3c",
             "\\x3c",
             "\\u003c",
             "&lt;",
             "+adw-",
             "%73",
-            "u0065",
         ),
         activity.rule(
             r"<[a-z][^<>]{0,60}(?:srcdoc|formaction|xlink:href|allowscriptaccess|background="
@@ -84,9 +82,9 @@ _RULES = activity.Rules(
             "<",
         ),
         activity.rule(
-            r"<[a-z]{1,10}[^<>]{0,20}(?:%[0-9a-f]{2}){2}|<x\s?(?:o%6e|%0aon)|<http://on"
+            r"<[a-z]{1,10}[^<>]{0,20}(?:%[0-9a-f]{2}){2}"
             r"|<set\s|<xmp|<plaintext"
-            r"|<[a-z]{1,20}xss|<!doctype\s{1,3}html\s{1,3}\[|<\?xml|<\?\s{0,2}echo",
+            r"|<!doctype\s{1,3}html\s{1,3}\[|<\?xml|<\?\s{0,2}echo",
             "<",
         ),
         activity.rule(r"[\"'`]{1,2}\s{0,2}/?>\s{0,2}[\"'`]?\s{0,2}<[a-z!/]", ">"),

@@ -137,6 +137,13 @@ _SHAPE = re.compile(
 )
 _AFTER_NUMBER = re.compile(r"[ ]?[xe].*")
 _WORD_AFTER = re.compile(r" ?(?i:\(?(?:office|fax|mobile|cell|phone|home|work|tel))\b")
+_FORMS = (
+    (7, _INTERNATIONAL),
+    (10, _NORTH_AMERICAN),
+    (8, _NATIONAL),
+    (19, _SPACED),
+    (6, _BARE),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +160,7 @@ class _PhoneNumber:
     def find(self, text: str) -> list[Finding]:
         """Forms that speak for themselves; bare digits only beside a word for telephones."""
         spans: dict[int, int] = {}
-        for start, end in candidates(
-            text, 6, _INTERNATIONAL, _NORTH_AMERICAN, _NATIONAL, _SPACED, _BARE
-        ):
+        for start, end in candidates(text, *_FORMS):
             if end > spans.get(start, 0) and self._holds(text, start, end):
                 spans[start] = end
         return [Finding(self.kind, start, end) for start, end in sorted(spans.items())]

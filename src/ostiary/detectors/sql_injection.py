@@ -85,8 +85,7 @@ _RULES = activity.Rules(
             rf"|load_file\(|into{_B}(?:out|dump)file|randomblob\(|sysibm\.|sys\.all_|rdb\$"
             r"|make_set\("
             rf"|elt\(|exp\(~|ctxsys|procedure{_B}analyse|char\(\d{{1,4}}\){_S}[+|,]"
-            rf"|chr\(\d{{1,4}}\){_S}\|\||iif\(\d|regexp_substring\(|crypt_key|master\.\.|attrelid"
-            r"|domain\.(?:tables|columns))",
+            rf"|chr\(\d{{1,4}}\){_S}\|\||iif\(\d|regexp_substring\(|crypt_key|master\.\.|attrelid)",
             "(",
             "sys.",
             "sysibm",
@@ -101,7 +100,6 @@ _RULES = activity.Rules(
             "crypt_key",
             "master..",
             "attrelid",
-            "domain.",
         ),
         activity.rule(
             rf"(?:^|['\")\d%]){_S}\){{0,3}}{_S}(?:order|group){_B}by{_B}"

@@ -66,6 +66,7 @@ _WORDS = {
     ),
 }
 _PUBLISHED = frozenset({"078051120", "219099999", "123456789", "987654321"})
+_FORMS = ((11, _WRITTEN), (17, _SPACED), (9, _PLAIN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class _UsSsn:
         """Written 3-2-4, spaced out digit by digit, or nine bare digits after a word for it."""
         return [
             Finding(self.kind, start, end)
-            for start, end in sorted(candidates(text, 9, _WRITTEN, _SPACED, _PLAIN))
+            for start, end in sorted(candidates(text, *_FORMS))
             if issued(only_digits(text[start:end])) and self._called(text, start, end)
         ]
 

@@ -12,8 +12,8 @@ import msgspec
 
 from ostiary.edge import problem, render
 from ostiary.edge.routes import Match, Table
-from ostiary.errors import MalformedRequest, TooLarge
-from ostiary.exchange import Arrival, Face
+from ostiary.errors import MalformedRequest, RequestTimeout, TooLarge
+from ostiary.exchange import Arrival, Face, Limit
 from ostiary.pipeline import Answer, Done, Pipeline, Refused
 
 Scope = MutableMapping[str, Any]
@@ -22,6 +22,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Probe = Callable[[], Awaitable[tuple[int, dict[str, Any]]]]
 
 LEAVE = "ostiary.leave"
+LINGER_SECONDS, LINGER_BYTES = 2.0, 64 * 1024 * 1024
+BODY_SECONDS = 30
 _encode = msgspec.json.Encoder().encode
 _EVERY_ANSWER = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -66,7 +68,9 @@ class Application:
         request_id = self._edge.new_request_id()
         match = self._edge.table.match(scope["method"], scope["path"])
         arrival = _arrival(scope, receive, request_id, match)
-        reply = _Reply(send, request_id, _face(scope["path"]))
+        reply = _Reply(
+            send, receive, request_id, _face(scope["path"]), self._edge.pipeline.standing
+        )
         leave_with(scope, asyncio.current_task())
         # Cancelled means that the client left or the drain is over: nobody hears what follows.
         with contextlib.suppress(asyncio.CancelledError):
@@ -74,7 +78,7 @@ class Application:
 
     async def _serve(self, arrival: Arrival, reply: _Reply) -> None:
         route = arrival.route
-        if route is not None and route.public and _well_formed(arrival):
+        if route is not None and route.public and self._edge.pipeline.knows_host(arrival):
             status, body = await self._edge.probes[route.operation]()
             await reply.whole(status, _encode(body), "application/json", {})
             return
@@ -91,10 +95,6 @@ def leave_with(scope: Scope, task: asyncio.Task[Any] | None) -> None:
     """Let the server cancel the request when its client is gone (`server.py` calls it)."""
     if task is not None:
         scope[LEAVE] = task.cancel
-
-
-def _well_formed(arrival: Arrival) -> bool:
-    return sum(name == b"host" for name, _ in arrival.headers) == 1
 
 
 def _face(path: str) -> Face:
@@ -118,10 +118,26 @@ def _arrival(scope: Scope, receive: Receive, request_id: str, match: Match) -> A
 
 
 async def _read(receive: Receive, headers: tuple[tuple[bytes, bytes], ...], limit: int) -> bytes:
-    """The body, refused before it is read where its length says so, else as soon as it is over."""
+    """The body, refused before it is read where its length says so, else as soon as it is over.
+
+    It has `BODY_SECONDS` to arrive, however slowly it drips.
+    """
     for name, value in headers:
         if name == b"content-length" and value.isdigit() and int(value[:20]) > limit:
             raise _too_large(limit)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _gather(receive, limit)
+    except TimeoutError as cause:
+        raise RequestTimeout(
+            f"The body did not arrive within {BODY_SECONDS} s.",
+            layer="admit",
+            rule="body-slow",
+            headers={"Connection": "close"},
+        ) from cause
+
+
+async def _gather(receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -139,6 +155,22 @@ async def _read(receive: Receive, headers: tuple[tuple[bytes, bytes], ...], limi
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+async def _linger(receive: Receive) -> None:
+    """Read on, keeping nothing, until the client is done, or for a bounded while.
+
+    To close on bytes that wait unread resets the connection, and may take the refusal away from
+    a client that has not read it yet (RFC 9112 §9.6).
+    """
+    left = LINGER_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+
+
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(
         f"The body is larger than the {limit} bytes that this route takes.",
@@ -151,10 +183,19 @@ def _too_large(limit: int) -> TooLarge:
 class _Reply:
     """Writes one response."""
 
-    def __init__(self, send: Send, request_id: str, face: Face) -> None:
+    def __init__(
+        self,
+        send: Send,
+        receive: Receive,
+        request_id: str,
+        face: Face,
+        standing: tuple[Limit, ...],
+    ) -> None:
         self._send = send
+        self._receive = receive
         self._request_id = request_id
         self._face = face
+        self._standing = render.limit_headers(standing)
         self._begun = False
 
     async def refused(self, refused: Refused) -> None:
@@ -163,7 +204,10 @@ class _Reply:
         refusal = refused.refusal
         body = problem.body(refusal, self._request_id, self._face)
         headers = {**render.limit_headers(refused.limits), **problem.headers(refusal)}
-        await self.whole(refusal.status, _encode(body), problem.CONTENT_TYPE, headers)
+        closes = "Connection" in headers
+        await self.whole(
+            refusal.status, _encode(body), problem.CONTENT_TYPE, headers, linger=closes
+        )
 
     async def done(self, done: Done) -> None:
         body = b"" if done.body is None else _encode(done.body)
@@ -171,8 +215,8 @@ class _Reply:
         await self.whole(done.status, body, "application/json", headers)
 
     async def answer(self, answer: Answer) -> None:
-        headers = render.limit_headers(answer.limits)
         try:
+            headers = render.limit_headers(answer.limits)
             if answer.screened.checked.stream:
                 await self._stream(answer, headers)
             else:
@@ -188,16 +232,26 @@ class _Reply:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def whole(
-        self, status: int, body: bytes, content_type: str, headers: Mapping[str, str]
+        self,
+        status: int,
+        body: bytes,
+        content_type: str,
+        headers: Mapping[str, str],
+        *,
+        linger: bool = False,
     ) -> None:
         await self._head(status, content_type, {"Content-Length": str(len(body)), **headers})
-        await self._send({"type": "http.response.body", "body": body})
+        await self._send({"type": "http.response.body", "body": body, "more_body": linger})
+        if linger:
+            await _linger(self._receive)
+            await self._send({"type": "http.response.body", "body": b""})
 
     async def _head(self, status: int, content_type: str, headers: Mapping[str, str]) -> None:
         merged = {
             "Content-Type": content_type,
             "x-request-id": self._request_id,
             **_EVERY_ANSWER,
+            **({} if "RateLimit" in headers else self._standing),
             **headers,
         }
         if status == 204:

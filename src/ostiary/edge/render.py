@@ -26,7 +26,7 @@ def warning(screened: Screened) -> dict[str, Any] | None:
 
 
 def whole(answer: Answer, event: Event) -> bytes:
-    """A whole answer in its face's shape. (A whole answer that fails never gets this far.)"""
+    """A whole answer in its face's shape; one that failed never gets this far."""
     if isinstance(event, Refusal):
         raise event
     if answer.screened.checked.funded.admitted.route.face is Face.OPENAI:

@@ -1,5 +1,7 @@
-"""The route table. It drives dispatch, the test that walks every route with every role, and the
-OpenAPI document. Authorisation is decided on the matched row, never on a rebuilt URL.
+"""The route table.
+
+It drives dispatch, the test that walks every route with every role, and the OpenAPI document.
+Authorisation is decided on the matched row, never on a rebuilt URL.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def _problem(error: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-_USAGE = _object({n: _COUNT for n in ("promptTokens", "completionTokens", "totalTokens")})
+_USAGE = _object(dict.fromkeys(("promptTokens", "completionTokens", "totalTokens"), _COUNT))
 _WARNING = _object(
     {
         "detected": {"const": True},

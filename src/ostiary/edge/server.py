@@ -1,43 +1,124 @@
 """The web server: uvicorn on uvloop, with what it lacks.
 
 Headers are frozen when the head is complete: httptools appends trailer fields to the same list,
-so that a credential in a chunked trailer would log in (measured with uvicorn 0.54). A client that
-leaves cancels its request at once.
+so that a credential in a chunked trailer would log in (measured with uvicorn 0.54). It bounds
+neither the size of a head nor the time that it takes. A client that leaves cancels its request.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import signal
 import socket as sockets
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ostiary.edge.app import LEAVE
+from ostiary.edge.app import BODY_SECONDS, LEAVE
 from ostiary.errors import ConfigurationError
 
+HEAD_SECONDS = 15
+HEAD_BYTES = 64 * 1024
+HEAD_FIELDS = 128
+IDLE_SECONDS = 75
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class FrozenHeaders(HttpToolsProtocol):
-    """uvicorn's httptools protocol, less its trailers, plus a way to notice who left."""
+    """uvicorn's httptools protocol with bounds on a head, less its trailers; notices who left.
+
+    A head has `HEAD_SECONDS` from its first byte, `HEAD_BYTES` and `HEAD_FIELDS`. A connection
+    that sends no head, or the body of a request that was answered long ago, is closed.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+    _in_head = False
+    _size = 0
+    _cycles: tuple[Any, ...] = ()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Give the first request a while to begin."""
+        super().connection_made(transport)
+        self._close_in(IDLE_SECONDS)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what belongs to a head that stays unfinished."""
+        was_in_head = self._in_head
+        super().data_received(data)
+        if was_in_head and self._in_head:
+            self._size += len(data)
+            if self._size > HEAD_BYTES:
+                self.transport.close()
+        elif self._timer is None and (self.cycle is None or self.cycle.response_complete):
+            # Empty lines between requests are legal, and must not hold a connection for ever.
+            self._close_in(IDLE_SECONDS)
+
+    def on_message_begin(self) -> None:
+        """Start the head's time."""
+        super().on_message_begin()
+        self._in_head, self._size = True, 0
+        self._close_in(HEAD_SECONDS)
+
+    def on_url(self, url: bytes) -> None:
+        """Refuse a request line that is too long."""
+        super().on_url(url)
+        self._take(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Refuse too many header fields, or too long ones."""
+        super().on_header(name, value)
+        self._take(len(name) + len(value))
+        if len(self.headers) > HEAD_FIELDS:
+            raise ValueError("the head has too many fields")
 
     def on_headers_complete(self) -> None:
         """Hand the head over, then let trailer fields fall into a list that nobody reads."""
+        self._in_head = False
+        self._close_in(BODY_SECONDS, answered=True)
         super().on_headers_complete()
         self.headers: list[tuple[bytes, bytes]] = []
+        # Of requests sent behind each other, the one read last is not the one under way.
+        self._cycles = (*(c for c in self._cycles if not c.response_complete), self.cycle)
+
+    def on_message_complete(self) -> None:
+        """The request is whole: what comes next has its own time."""
+        self._stop_timer()
+        super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the request under way: nobody is there to hear the answer."""
-        cycle = self.cycle
+        """Cancel the requests under way: nobody is there to hear the answers."""
+        self._stop_timer()
         super().connection_lost(exc)
-        if cycle is not None and not cycle.response_complete:
-            leave: Callable[[], object] | None = cast("Any", cycle.scope).get(LEAVE)
-            if leave is not None:
-                leave()
+        for cycle in self._cycles:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                leave: Callable[[], object] | None = cycle.scope.get(LEAVE)
+                if leave is not None:
+                    leave()
+
+    def _take(self, size: int) -> None:
+        self._size += size
+        if self._size > HEAD_BYTES:
+            raise ValueError("the head is too long")
+
+    def _close_in(self, seconds: float, *, answered: bool = False) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, self._close, answered)
+
+    def _close(self, answered: bool) -> None:
+        """Close; where `answered`, only if the answer is out (else the application decides)."""
+        self._timer = None
+        if not answered or self.cycle.response_complete:
+            self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class _Server(uvicorn.Server):
@@ -50,6 +131,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[sockets.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            # What is there now stays: the collector would walk it for 30 ms each time, and
+            # requests would wait.
+            gc.collect()
+            gc.freeze()
             self._ready()
 
     @contextlib.contextmanager
@@ -89,7 +174,7 @@ async def server(app: Any, socket: sockets.socket, ready: Callable[[], None]) ->
         log_config=None,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=75,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=10,
         backlog=2048,
     )

@@ -50,7 +50,7 @@ def examine(settings: Settings) -> tuple[Check, ...]:
         *_limits(settings),
         *_detection(settings),
         *_encryption(settings),
-        *_audit(settings),
+        *_audit(),
         *_network(settings),
         *_not_built(),
     ]
@@ -223,7 +223,7 @@ def _encryption(settings: Settings) -> Iterator[Check]:
     )
 
 
-def _audit(settings: Settings) -> Iterator[Check]:
+def _audit() -> Iterator[Check]:
     yield _judge(
         "log-anchor",
         "audit",

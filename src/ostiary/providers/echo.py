@@ -83,7 +83,8 @@ def _last_user_text(body: Mapping[str, Any]) -> str:
             if isinstance(content, str):
                 return content
             parts = content if isinstance(content, list) else []
-            return "".join(part.get("text") or "" for part in parts)
+            texts = (part.get("text") for part in parts)
+            return "".join(text for text in texts if isinstance(text, str))
     return ""
 
 

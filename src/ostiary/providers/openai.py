@@ -20,14 +20,18 @@ import msgspec
 
 from ostiary.errors import ProviderFailed, ProviderSilent, ServiceUnavailable, TooManyRequests
 from ostiary.exchange import Call
+from ostiary.wire.openai_chat import MAX_CHOICES
 from ostiary.wire.sse import Parser, SseError
+from ostiary.wire.value_rules import is_integer
 
 LAYER = "forward"
 CALLS = 3
 LONGEST_WAIT = 2.0
+LONGEST_RETRY = 86_400.0
 MAX_ANSWER = 16 * 1024 * 1024
 MAX_EVENT = 2 * 1024 * 1024
 _BACKOFF = (0.1, 0.4)
+# Not the strict decoder: what was decoded is written anew, so that nobody reads these bytes again.
 _WHOLE = msgspec.json.Decoder()
 
 
@@ -135,8 +139,9 @@ class OpenAI:
             if len(data) > MAX_ANSWER:
                 raise _failed("too-large", "The model's answer is too large.")
         event = _decode(bytes(data))
-        if not event.get("choices"):
-            raise _failed("incomplete", "The model's answer has no choices.")
+        choices = event["choices"]
+        if not choices or any(choice.get("message") is None for choice in choices):
+            raise _failed("incomplete", "The model's answer has no message.")
         return event
 
     async def _events(
@@ -151,13 +156,16 @@ class OpenAI:
                 raise _failed("too-large", "The model's answer is too large.")
             for frame in parser.feed(chunk):
                 if frame.data.strip() == b"[DONE]":
+                    # The provider's own word that the answer is whole, if there was one at all.
+                    if not finished:
+                        raise _incomplete()
                     return
                 event = _decode(frame.data)
                 _note_finished(event, finished)
                 yield event
         parser.close()
         if not finished or not all(finished.values()):
-            raise _failed("incomplete", "The model's answer ended too early.")
+            raise _incomplete()
 
 
 def _note_finished(event: dict[str, Any], finished: dict[int, bool]) -> None:
@@ -171,17 +179,25 @@ def _decode(data: bytes) -> dict[str, Any]:
         event = _WHOLE.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise _failed("not-json", "The model answered something that is not JSON.") from cause
-    if not isinstance(event, dict) or "error" in event:
+    if not isinstance(event, dict) or event.get("error") is not None:
         raise _failed("error", "The model reported an error.")
-    choices = event.get("choices", [])
-    if not isinstance(choices, list) or not all(
-        isinstance(choice, dict) and isinstance(choice.get("index", 0), int) for choice in choices
-    ):
+    choices = event.get("choices") or []
+    if not isinstance(choices, list) or not all(map(_is_choice, choices)):
         raise _failed("shape", "The model's answer has a shape that is not known.")
     for position, choice in enumerate(choices):
         choice.setdefault("index", position)
     event["choices"] = choices
     return event
+
+
+def _is_choice(choice: object) -> bool:
+    """Whether this is a choice whose index is an index and whose text is where it belongs."""
+    return (
+        isinstance(choice, dict)
+        and is_integer(choice.get("index", 0), 0, MAX_CHOICES)
+        and isinstance(choice.get("delta") or {}, dict)
+        and isinstance(choice.get("message") or {}, dict)
+    )
 
 
 def _again(status: int) -> bool:
@@ -212,6 +228,10 @@ def _failed(rule: str, message: str) -> ProviderFailed:
     return ProviderFailed(message, layer=LAYER, rule=f"provider-{rule}")
 
 
+def _incomplete() -> ProviderFailed:
+    return _failed("incomplete", "The model's answer ended too early.")
+
+
 def _silent() -> ProviderSilent:
     return ProviderSilent(
         "The model was silent for too long.", layer=LAYER, rule="provider-silence"
@@ -219,15 +239,16 @@ def _silent() -> ProviderSilent:
 
 
 def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110 §10.2.3), or None."""
+    """Seconds that a Retry-After header asks for (RFC 9110 §10.2.3), at most a day, or None."""
     if not value:
         return None
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value[:9]), LONGEST_RETRY)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except ValueError:
+        seconds = parsedate_to_datetime(value).timestamp() - now
+    except (ValueError, OverflowError):
         return None
+    return min(max(0.0, seconds), LONGEST_RETRY)
 
 
 def build(name: str, options: Options) -> OpenAI:

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,7 +26,11 @@ from ostiary.exchange import Admitted, Arrival, Trace
 from ostiary.wire.strict_json import StrictJSONError, decode
 
 LAYER = "admit"
+PROBES = frozenset({"livez", "readyz", "startupz"})
+"""Operations that answer under any Host: an orchestrator asks by an address of its own."""
+
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::([0-9]{1,5}))?")
+_WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _JSON_TYPE = re.compile(r'application/json\s*(?:;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
 
@@ -46,7 +51,14 @@ async def admit(arrival: Arrival, door: Door) -> Admitted:
     """Take a request in, or refuse: 400, 404, 405, 413, 415 or 421."""
     headers = _gather(arrival.headers)
     route = arrival.route
-    _check_host(headers, door.hosts, public=route is not None and route.public)
+    _check_host(headers.get("host", ()), _hosts(arrival, door))
+    if any(value.lower() == "websocket" for value in headers.get("upgrade", ())):
+        raise MalformedRequest(
+            "WebSockets are not served.",
+            layer=LAYER,
+            rule="upgrade",
+            headers={"Connection": "close"},
+        )
     address = peer_address(arrival.peer, headers.get("x-forwarded-for", ()), door.trusted_proxies)
     if route is None:
         raise _unmatched(arrival)
@@ -75,28 +87,50 @@ def _unmatched(arrival: Arrival) -> NotFound | MethodNotAllowed:
 
 
 def _gather(raw: Sequence[tuple[bytes, bytes]]) -> Mapping[str, tuple[str, ...]]:
-    headers: dict[str, tuple[str, ...]] = {}
+    headers: dict[str, list[str]] = {}
     for name, value in raw:
-        key = name.decode("latin-1").lower()
-        headers[key] = (*headers.get(key, ()), value.decode("latin-1").strip())
-    return headers
+        headers.setdefault(name.decode("latin-1").lower(), []).append(
+            value.decode("latin-1").strip()
+        )
+    return {name: tuple(values) for name, values in headers.items()}
 
 
-def _check_host(
-    headers: Mapping[str, tuple[str, ...]], hosts: frozenset[str], *, public: bool
-) -> None:
-    values = headers.get("host", ())
-    match = _HOST.fullmatch(values[0]) if len(values) == 1 else None
-    if match is None or int(match[2] or 0) > 65_535:
+def knows_host(arrival: Arrival, door: Door) -> bool:
+    """Whether the Host is one that `admit` would take for this route."""
+    values = tuple(v.decode("latin-1").strip() for n, v in arrival.headers if n.lower() == b"host")
+    try:
+        _check_host(values, _hosts(arrival, door))
+    except (MalformedRequest, MisdirectedRequest):
+        return False
+    return True
+
+
+def _hosts(arrival: Arrival, door: Door) -> frozenset[str] | None:
+    """The names that this route answers to; None: any."""
+    probe = arrival.route is not None and arrival.route.operation in PROBES
+    return None if probe else door.hosts
+
+
+def _check_host(values: Sequence[str], hosts: frozenset[str] | None) -> None:
+    name = host_name(values)
+    if name is None:
         raise MalformedRequest(
             "The request needs exactly one well-formed Host header.", layer=LAYER, rule="host-form"
         )
-    if not public and match[1].lower() not in hosts:
+    if hosts is not None and name not in hosts:
         raise MisdirectedRequest(
             "This gateway does not answer for that host; add the name to server.hosts.",
             layer=LAYER,
             rule="host",
         )
+
+
+def host_name(values: Sequence[str]) -> str | None:
+    """The name in the one Host header, in lower case; None unless it is one and well-formed."""
+    match = _HOST.fullmatch(values[0]) if len(values) == 1 else None
+    if match is None or int(match[2] or 0) > 65_535:
+        return None
+    return match[1].lower()
 
 
 def peer_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
@@ -121,11 +155,11 @@ def peer_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]
     return str(address)
 
 
+@lru_cache(maxsize=4_096)
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
+    with_port = _WITH_PORT.fullmatch(text)
+    if with_port:
+        text = with_port[1] or with_port[2]
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -44,6 +44,8 @@ async def authenticate(admitted: Admitted, identities: Identities) -> Identified
         await _count_failure(credential, admitted.address, identities)
         raise
     person = await identities.persons.recognise(vouched)
+    if not person.active:
+        raise _refused("This person may not sign in any more.", "person-inactive")
     principal = Principal(
         person=person.id,
         method=vouched.method,

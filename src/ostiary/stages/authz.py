@@ -13,6 +13,9 @@ from ostiary.errors import Forbidden
 from ostiary.exchange import Identified, Permission, Permitted, Principal
 
 LAYER = "authz"
+SUBJECT_HEADER = "x-ostiary-subject"
+"""Names the person that an application speaks for. Nothing grants that yet; whoever asks must
+hear so, and not be served as somebody else."""
 
 _DEVELOPER = frozenset({Permission.MODELS_DEPLOY, Permission.CHAT_USE, Permission.FINE_TUNE_CREATE})
 
@@ -52,6 +55,12 @@ def smallest_role(
 
 def permit(identified: Identified, table: Mapping[str, frozenset[Permission]]) -> Permitted:
     """Let a caller use the matched route, or refuse with 403 and the missing permission."""
+    if SUBJECT_HEADER in identified.admitted.headers:
+        raise Forbidden(
+            "This credential may not speak for another person; leave X-Ostiary-Subject out.",
+            layer=LAYER,
+            rule="subject",
+        )
     permissions = held(identified.principal, table)
     route = identified.admitted.route
     if not permissions:

@@ -7,6 +7,7 @@ answer is there, the difference to what was used is given back (or taken).
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 from ostiary.errors import TooManyRequests
 from ostiary.exchange import Checked, Funded, Limit, Permitted
 from ostiary.ports import Counters
@@ -35,6 +36,20 @@ class Reservation:
     limit: Limit
 
 
+class LimitReached(TooManyRequests):
+    """429: `limit` is the one that is reached, so that the answer can tell where it stands."""
+
+    def __init__(self, limit: Limit, what: str) -> None:
+        """Take the limit and its words; it says to come back when the same would pass."""
+        super().__init__(
+            f"The limit of {what} is reached.",
+            layer=LAYER,
+            rule=limit.name,
+            retry_after=max(limit.reset, 1.0),
+        )
+        self.limit = limit
+
+
 async def fund(permitted: Permitted, budget: Budget) -> Funded:
     """Count the request against its caller's minute, or refuse with 429."""
     passed, limit = await budget.counters.spend(
@@ -45,7 +60,7 @@ async def fund(permitted: Permitted, budget: Budget) -> Funded:
         name="rpm",
     )
     if not passed:
-        raise exceeded(limit, f"{limit.quota} requests a minute")
+        raise LimitReached(limit, f"{limit.quota} requests a minute")
     return Funded(permitted, (limit,))
 
 
@@ -58,7 +73,7 @@ async def reserve(checked: Checked, budget: Budget) -> Reservation:
         f"tph:{person}", tokens, quota=budget.tokens_per_hour, window=HOUR, name="tph"
     )
     if not passed:
-        raise exceeded(limit, f"{limit.quota} tokens an hour")
+        raise LimitReached(limit, f"{limit.quota} tokens an hour")
     return Reservation(person, tokens, limit)
 
 
@@ -71,14 +86,3 @@ async def settle(reservation: Reservation, used: int, budget: Budget) -> None:
             quota=budget.tokens_per_hour,
             window=HOUR,
         )
-
-
-def exceeded(limit: Limit, what: str) -> TooManyRequests:
-    """The refusal of a limit that is reached."""
-    return TooManyRequests(
-        f"The limit of {what} is reached.",
-        layer=LAYER,
-        rule=limit.name,
-        code="rate_limit_exceeded",
-        retry_after=max(limit.reset, 1.0),
-    )

@@ -12,7 +12,7 @@ import asyncio
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,7 +51,9 @@ async def detect(checked: Checked, policy: Policy, threads: Executor) -> Screene
 
     Long texts are scanned in `threads`; more than 2 MB of text is 413.
     """
-    places = [p for p in strings(checked.body, known_names=FIELD_NAMES) if p.text not in _ROLES]
+    # Roles are from a list and the model is a configured name: neither is the caller's text.
+    ours = {*_ROLES, checked.model}
+    places = [p for p in strings(checked.body, known_names=FIELD_NAMES) if p.text not in ours]
     size = sum(len(place.text) for place in places)
     if size > MOST_TEXT:
         raise TooLarge("The request holds more than 2 MB of text.", layer=LAYER, rule="text-size")
@@ -76,7 +78,7 @@ def _screen(checked: Checked, policy: Policy, places: Iterable[Place]) -> Screen
             edits.append((place, text))
     blocked = verdict.kinds(Action.BLOCK)
     if blocked:
-        raise violation(blocked, policy)
+        raise violation(blocked, policy, sorted(verdict.found))
     body = _edit(checked.body, edits)
     return Screened(
         checked=checked,
@@ -90,9 +92,13 @@ def _screen(checked: Checked, policy: Policy, places: Iterable[Place]) -> Screen
 def _judge(text: str, policy: Policy, verdict: _Verdict, *, markup: bool) -> str:
     findings = scan(text, policy.detectors)
     if markup and _TAG.search(text):
-        verdict.found.update(f.kind for f in findings if not _personal(policy, f))
-        text = without_markup(text)
-        findings = scan(text, policy.detectors)
+        seen, bare = findings, without_markup(text)
+        findings = scan(bare, policy.detectors)
+        if policy.observes:
+            verdict.found.update(Counter(f.kind for f in seen) | Counter(f.kind for f in findings))
+            return text
+        verdict.found.update(f.kind for f in seen if not _personal(policy, f))
+        text = bare
     if not findings:
         return text
     verdict.found.update(finding.kind for finding in findings)
@@ -121,8 +127,11 @@ def _edit(body: dict[str, Any], edits: Iterable[tuple[Place, str]]) -> dict[str,
     return edited
 
 
-def violation(kinds: tuple[str, ...], policy: Policy) -> PolicyViolation:
-    """The refusal of a blocked request; it names the kinds, never the text."""
+def violation(kinds: tuple[str, ...], policy: Policy, found: Sequence[str]) -> PolicyViolation:
+    """The refusal of a blocked request; it names the kinds, never the text.
+
+    `found` are all kinds that were found: the record names those too that did not block.
+    """
     personal = {detector.kind for detector in policy.detectors if detector.personal}
     what = (
         "personal data that the policy does not let through"
@@ -133,7 +142,7 @@ def violation(kinds: tuple[str, ...], policy: Policy) -> PolicyViolation:
         f"The message contains {what} ({', '.join(kinds)}).",
         layer=LAYER,
         rule=kinds[0],
-        findings=kinds,
+        findings=found,
     )
 
 

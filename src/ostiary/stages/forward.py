@@ -30,9 +30,9 @@ def forward(
     admitted = checked.funded.admitted
     model = models[checked.model]
     body = {**screened.body, "model": model.upstream_name, "stream": checked.stream}
-    body.pop("stream_options", None)
+    options = body.pop("stream_options", None) or {}
     if checked.stream:
-        body["stream_options"] = {"include_usage": True}
+        body["stream_options"] = {**options, "include_usage": True}
     span = secrets.token_hex(8)
     return model.provider.answer(
         Call(

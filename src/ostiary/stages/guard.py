@@ -3,30 +3,45 @@
 Every string of an answer, whatever its field, is text of a channel: a path through the answer,
 per choice and per tool call. Pieces of one channel are judged as the one text that a client would
 join, through a hold-back window (`window.py`), so that a verdict never depends on how the answer
-was cut. A whole answer is a sequence of one event and takes the same way.
+was cut. A text that is there whole is judged at once, which by the window's law comes to the same.
 
-What is not text is pinned or rebuilt: ids, names and types are emitted once, as first seen and
-after inspection; roles and finish reasons come from a list; of `usage` only numbers pass.
-`logprobs` would repeat the text beside the windows: they pass only in a whole answer that was
-not altered.
+What is not text is pinned or rebuilt: ids, names and types are emitted as first seen and after
+inspection; roles and finish reasons come from a list; of `usage` only numbers pass. `logprobs`
+would repeat the text beside the windows: they pass only in a whole answer that was not altered,
+and only where they hold that answer's text and nothing else that the policy would alter.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any
 
+from ostiary.errors import ProviderFailed
 from ostiary.exchange import Action, Usage
 from ostiary.policy import Policy
-from ostiary.window import Window
+from ostiary.ports import Detector
+from ostiary.scanning import scan
+from ostiary.window import Settled, Window, judge_whole
+
+LAYER = "guard"
+MOST_CHANNELS = 4_096
+"""More separate texts than any client joins; each costs a window."""
+
+MOST_DEPTH = 64
+_SHORT_WORD = 64
 
 Path = tuple[str | int, ...]
 
 _ROLES = frozenset({"assistant", "tool", "function", "system", "user", "developer"})
 _REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 _PINNED = frozenset({"id", "object", "model", "system_fingerprint", "service_tier", "type", "name"})
+_FRAME = frozenset({"id", "object", "model", "system_fingerprint", "service_tier"})
+# Clients join the pieces of these; the others they replace.
+_JOINED = frozenset({"id", "name"})
 _KNOWN_KEYS = _PINNED | frozenset(
     {
         "annotations", "arguments", "audio", "choices", "content", "content_filter_results",
@@ -44,8 +59,11 @@ class AnswerGuard:
         """Take the policy, and the prompt's estimate for providers that do not count."""
         self._policy = policy
         self._characters = 0
-        self._windows: dict[Path, Window] = {}
+        self._windows: dict[Path, Window | Settled] = {}
+        self._whole = False
+        self._pieced = False
         self._pins: dict[Path, str] = {}
+        self._calls: dict[int, dict[str, int]] = {}
         self._reasons: dict[int, str] = {}
         self._frame: dict[str, Any] = {}
         self._usage: dict[str, Any] | None = None
@@ -77,6 +95,7 @@ class AnswerGuard:
         for choice in choices:
             if "message" in choice:
                 choice["delta"] = choice.pop("message")
+            self._number_calls(choice)
             reason = choice.get("finish_reason")
             if reason is not None:
                 self._reasons[choice["index"]] = reason if reason in _REASONS else "stop"
@@ -87,16 +106,21 @@ class AnswerGuard:
         return [released] if _says_something(released) else []
 
     def finish(self) -> list[dict[str, Any]]:
-        """The rest of a stream that ended whole: held text, then a finish for each choice."""
-        rest = self._rest()
-        indices = sorted(
-            {path[1] for path in self._windows if path[0] == "choices"} | {*self._reasons}
-        )
+        """The rest of a stream that ended whole: held text, then a finish for each choice.
+
+        Where the policy ended it, a choice that was blocked, or that had not ended by itself,
+        loses what is held back: half a value looks like none.
+        """
+        cut = self.blocked
+        rest = self._rest(unfinished=not cut)
+        channels = itertools.chain(self._windows, self._pins)
+        indices = sorted({path[1] for path in channels if path[0] == "choices"} | {*self._reasons})
         frame = {**self._frame, "object": "chat.completion.chunk"}
         events = [{**frame, **rest}] if rest else []
         for index in indices:
-            blocked = self._choice_blocked(index)
-            reason = "content_filter" if blocked else self._reasons.get(int(index), "stop")
+            reason = self._reasons.get(int(index), "content_filter" if cut else "stop")
+            if self._choice_blocked(index):
+                reason = "content_filter"
             events.append(
                 {**frame, "choices": [{"index": index, "delta": {}, "finish_reason": reason}]}
             )
@@ -117,27 +141,36 @@ class AnswerGuard:
         for choice in event["choices"]:
             reason = choice.get("finish_reason") or "stop"
             self._reasons[choice["index"]] = reason if reason in _REASONS else "stop"
-        logprobs = [choice.get("logprobs") for choice in event["choices"]]
-        released = self._judge_event(event)
+        originals = [(choice.get("logprobs"), choice.get("message")) for choice in event["choices"]]
+        released = self._judge_at_once(event)
         for path, window in self._windows.items():
             _append(released, path, window.close())
-        altered = any(
-            self._policy.answers.get(kind) not in {Action.OBSERVE, Action.OFF}
-            for kind in self.findings
-        )
-        for choice, original in zip(released["choices"], logprobs, strict=True):
+        altered = self._alters(self.findings)
+        for choice, (logprobs, message) in zip(released["choices"], originals, strict=True):
             index = choice["index"]
             blocked = self._choice_blocked(index)
             choice["finish_reason"] = "content_filter" if blocked else self._reasons[index]
-            choice["logprobs"] = None if altered else original
+            same = not altered and self._repeats(logprobs, message)
+            choice["logprobs"] = logprobs if same or self._policy.observes else None
         released["usage"] = self._usage or self._usage_body()
+        return released
+
+    def _judge_at_once(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Judge every text of a whole answer by itself, unless some are pieces of one channel."""
+        self._whole = True
+        released = self._judge_event(event)
+        if self._pieced:
+            self._whole, self._characters = False, 0
+            self._windows.clear()
+            self._pins.clear()
+            released = self._judge_event(event)
         return released
 
     def _count(self, event: Mapping[str, Any]) -> None:
         usage = event.get("usage")
         if not isinstance(usage, dict):
             return
-        self._usage = _numbers(usage)
+        self._usage = self._numbers(usage)
         prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
         if isinstance(prompt, int) and isinstance(completion, int):
             self._counted = Usage(max(0, prompt), max(0, completion), estimated=False)
@@ -160,7 +193,7 @@ class AnswerGuard:
                 continue
             if key == "choices":
                 released[key] = [self._judge_choice(choice) for choice in value]
-            elif key in {"id", "object", "model", "system_fingerprint", "service_tier"}:
+            elif key in _FRAME:
                 released[key] = self._frame[key] = self._pin((key,), value)
             elif key == "created":
                 released[key] = self._frame[key] = value if isinstance(value, int) else 0
@@ -172,6 +205,8 @@ class AnswerGuard:
         index = choice["index"]
         released: dict[str, Any] = {"index": index}
         for key, value in choice.items():
+            if key == "logprobs" and self._policy.observes:
+                released[key] = value
             if key in {"index", "finish_reason", "logprobs"} or not self._key_is_clean(key):
                 continue
             released[key] = self._judge(value, ("choices", index, key))
@@ -181,6 +216,8 @@ class AnswerGuard:
     def _judge(self, value: Any, path: Path) -> Any:
         if isinstance(value, str):
             return self._text(value, path)
+        if len(path) > MOST_DEPTH:
+            raise _shapeless("is nested too deep")
         if isinstance(value, dict):
             return {
                 key: self._judge(item, (*path, key))
@@ -199,30 +236,96 @@ class AnswerGuard:
         if name == "role":
             return text if text in _ROLES else "assistant"
         if name in _PINNED:
-            return self._pin(path, text)
-        window = self._windows.get(path)
-        if window is None:
-            window = self._windows[path] = Window(self._policy.detectors, self._policy.answers)
+            again = name in _JOINED and path in self._pins
+            return None if again else self._pin(path, text)
         self._characters += len(text)
+        window = self._windows.get(path)
+        if self._whole:
+            self._pieced = self._pieced or window is not None
+            return self._judge_text(path, text)
+        if not isinstance(window, Window):
+            window = Window(self._policy.detectors, self._policy.answers)
+            self._keep(path, window)
         return window.feed(text)
 
+    def _judge_text(self, path: Path, text: str) -> str:
+        released, verdict = judge_whole(text, self._policy.detectors, self._policy.answers)
+        self._keep(path, verdict)
+        return released
+
+    def _keep(self, path: Path, channel: Window | Settled) -> None:
+        if len(self._windows) >= MOST_CHANNELS:
+            raise _shapeless("has too many parts")
+        self._windows[path] = channel
+
     def _pin(self, path: Path, value: Any) -> Any:
+        """The first value that says something; an empty one before it binds nobody (Azure)."""
         if not isinstance(value, str):
             return None
         pinned = self._pins.get(path)
-        if pinned is None:
-            window = self._windows.setdefault(
-                (*path, "pinned"), Window(self._policy.detectors, self._policy.answers)
-            )
-            pinned = self._pins[path] = window.feed(value) + window.close()
-        return pinned
+        if pinned is None and value:
+            known = path[-1] != "id" and self._passes_as_word(value)
+            pinned = value if known else self._judge_text((*path, "pinned"), value)
+            self._pins[path] = pinned
+        return pinned or ""
+
+    def _passes_as_word(self, word: str) -> bool:
+        return len(word) <= _SHORT_WORD and _finds_nothing(word, self._policy.detectors)
 
     def _key_is_clean(self, key: str) -> bool:
         """Whether a field name may pass: a known one, or one without anything to alter."""
-        if key in _KNOWN_KEYS:
+        return key in _KNOWN_KEYS or self._pin(("field name", key), key) == key
+
+    def _alters(self, kinds: Iterable[str]) -> bool:
+        return any(
+            self._policy.answers.get(kind) not in {None, Action.OBSERVE, Action.OFF}
+            for kind in kinds
+        )
+
+    def _repeats(self, logprobs: Any, message: Any) -> bool:
+        """Whether log probabilities say the message that was judged, and no more.
+
+        Alternatives are judged in their rank, one after the other, as a reader would join them.
+        """
+        if logprobs is None:
             return True
-        window = Window(self._policy.detectors, self._policy.answers)
-        return window.feed(key) + window.close() == key
+        if not isinstance(logprobs, dict) or not isinstance(message, dict):
+            return False
+        ranks: dict[int, list[str]] = {}
+        for name, tokens in logprobs.items():
+            if name not in {"content", "refusal"} or not _are_tokens(tokens, ranks):
+                return False
+            if tokens and "".join(t["token"] for t in tokens) != message.get(name):
+                return False
+        texts = map("".join, ranks.values())
+        return not self._alters(
+            f.kind for text in texts for f in scan(text, self._policy.detectors)
+        )
+
+    def _number_calls(self, choice: Mapping[str, Any]) -> None:
+        """Give tool calls that come without an index the one that their id or order says."""
+        delta = choice.get("delta")
+        calls = delta.get("tool_calls") if isinstance(delta, dict) else None
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, dict) and not isinstance(call.get("index"), int):
+                known = self._calls.setdefault(choice["index"], {})
+                name = call.get("id")
+                index = max(0, len(known) - 1)
+                if isinstance(name, str) and name:
+                    index = known.setdefault(name, len(known))
+                call["index"] = index
+
+    def _numbers(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """The numbers of a usage object, nested ones too; whatever else stands there is dropped."""
+        kept: dict[str, Any] = {}
+        for key, value in tree.items():
+            if not self._key_is_clean(key):
+                continue
+            if isinstance(value, dict):
+                kept[key] = self._numbers(value)
+            elif isinstance(value, int | float) and not isinstance(value, bool):
+                kept[key] = value
+        return kept
 
     def _choice_blocked(self, index: str | int) -> bool:
         return any(
@@ -231,18 +334,35 @@ class AnswerGuard:
             if path[:2] == ("choices", index) or path[0] != "choices"
         )
 
-    def _rest(self) -> dict[str, Any]:
-        """One event with what every window still held, each at its path."""
+    def _rest(self, *, unfinished: bool) -> dict[str, Any]:
+        """One event with what every window still held, each at its path.
+
+        A blocked choice says nothing more, and one that had not ended by itself only where
+        `unfinished` lets it.
+        """
+        held = {path: window.close() for path, window in self._windows.items()}
         rest: dict[str, Any] = {}
-        for path, window in self._windows.items():
-            text = "" if path[-1] == "pinned" else window.close()
-            if text:
+        for path, text in held.items():
+            index = path[1] if path[0] == "choices" else ""
+            if not text or path[-1] == "pinned" or not (unfinished or index in self._reasons):
+                continue
+            if not self._choice_blocked(index):
                 _place(rest, path, text)
         for choice in rest.get("choices", ()):
             choice["finish_reason"] = None
         if rest:
             rest.setdefault("choices", [])
         return rest
+
+
+def _shapeless(what: str) -> ProviderFailed:
+    return ProviderFailed(f"The model's answer {what}.", layer=LAYER, rule="answer-shape")
+
+
+@lru_cache(maxsize=512)
+def _finds_nothing(word: str, detectors: tuple[Detector, ...]) -> bool:
+    """Whether no detector finds anything in a short word that comes again with every answer."""
+    return not scan(word, detectors)
 
 
 def _step(item: Any, position: int) -> str | int:
@@ -278,17 +398,36 @@ def _carries(value: Any) -> bool:
     return value not in (None, "")
 
 
-def _numbers(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of a usage object, nested ones too; whatever else stands there is dropped."""
-    kept: dict[str, Any] = {}
-    for key, value in tree.items():
-        if not key.isidentifier():
-            continue
-        if isinstance(value, dict):
-            kept[key] = _numbers(value)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            kept[key] = value
-    return kept
+def _are_tokens(tokens: Any, ranks: dict[int, list[str]]) -> bool:
+    """Whether this is a list of OpenAI's tokens; gathers the alternatives of each rank."""
+    if tokens is None:
+        return True
+    if not isinstance(tokens, list):
+        return False
+    for token in tokens:
+        if not _is_token(token, {"token", "logprob", "bytes", "top_logprobs"}):
+            return False
+        others = token.get("top_logprobs") or []
+        if not isinstance(others, list):
+            return False
+        for rank, other in enumerate(others):
+            if not _is_token(other, {"token", "logprob", "bytes"}):
+                return False
+            ranks.setdefault(rank, []).append(other["token"])
+    return True
+
+
+def _is_token(token: Any, fields: AbstractSet[str]) -> bool:
+    """Whether this holds a token, its number, and as bytes the same text."""
+    if not isinstance(token, dict) or not fields >= token.keys():
+        return False
+    text, said = token.get("token"), token.get("bytes")
+    number = token.get("logprob")
+    return (
+        isinstance(text, str)
+        and (number is None or isinstance(number, int | float))
+        and (said is None or said == list(text.encode("utf-8", "surrogatepass")))
+    )
 
 
 def _reach(tree: Any, path: Path) -> tuple[Any, str | int]:

@@ -12,6 +12,7 @@ import hmac
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -163,7 +164,7 @@ class Ledger:
             **_why(refusal),
         }
         if refusal.findings:
-            fields["findings"] = {kind: 1 for kind in refusal.findings}
+            fields["findings"] = dict.fromkeys(refusal.findings, 1)
         fields["kind"] = "security" if refusal.layer in _SECURITY_LAYERS else "access"
         fields["class"] = _CLASSES.get(refusal.layer, _ACTIVITY)
         return self._record(
@@ -227,12 +228,13 @@ class Ledger:
         identity: str = "none",
     ) -> AddRecord:
         now = self._clock()
+        moment = _timestamp(now)
         name = str(uuid.UUID(bytes=self._random(16), version=4))
         leaf: dict[str, Any] = {
             "v": VERSION,
             "log": self._log,
             "id": name,
-            "ts": _timestamp(now),
+            "ts": moment,
             "event": event,
             "requestId": request_id,
             "config": self._configuration,
@@ -242,10 +244,10 @@ class Ledger:
         }
         person = caller.person if caller else _gateway_day(now)
         if caller is not None:
-            leaf["actor"] = self._pseudonym(caller.person)
+            leaf["actor"] = actor = self._keyring.pseudonym(person, _month(moment))
             leaf["method"] = caller.method
             if caller.key_id:
-                leaf["key"] = self._pseudonym(caller.person, caller.key_id)
+                leaf["key"] = _name_within(actor, caller.key_id)
         rows: tuple[PrivateRow, ...] = ()
         if private:
             if caller is None:
@@ -272,10 +274,8 @@ class Ledger:
 
     def _pseudonym(self, person: str, of: str | None = None) -> str:
         """A name that holds for this month: the person's, or that of a thing of hers."""
-        name = self._keyring.pseudonym(person, _timestamp(self._clock())[:7])
-        if of is None:
-            return name
-        return hmac.digest(name.encode(), of.encode(), "sha256")[:16].hex()
+        name = self._keyring.pseudonym(person, _month(_timestamp(self._clock())))
+        return name if of is None else _name_within(name, of)
 
 
 _CLASSES = {"authn": _AUTHENTICATION, "detect": _FINDING}
@@ -309,8 +309,22 @@ def _gateway_day(now: float) -> str:
 
 
 def _timestamp(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    whole, millis = divmod(round(seconds * 1_000_000) // 1_000, 1_000)
+    return f"{_to_the_second(whole)}.{millis:03d}Z"
+
+
+@lru_cache(maxsize=8)
+def _to_the_second(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()[:19]
+
+
+def _month(moment: str) -> str:
+    return moment[:7]
+
+
+def _name_within(pseudonym: str, thing: str) -> str:
+    """The pseudonym of a thing of somebody's: as unlinkable across months as hers."""
+    return hmac.digest(pseudonym.encode(), thing.encode(), "sha256")[:16].hex()
 
 
 class _Marks(msgspec.Struct, frozen=True, rename="camel"):

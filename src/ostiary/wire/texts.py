@@ -21,7 +21,7 @@ Path: TypeAlias = tuple[Key, ...]
 _ROOT_KEY: Final = 0
 
 
-class KeyCollision(OstiaryError):  # noqa: N818 - it names what happened, as the other refusals do
+class KeyCollision(OstiaryError):
     """After replacement an object would have two members of one name; quotes neither."""
 
 

@@ -1,0 +1,236 @@
+"""Nothing behind the door sees a request whose form could mean two things."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from typing import Any
+
+import pytest
+
+from ostiary.edge.routes import Table
+from ostiary.errors import (
+    MalformedRequest,
+    MethodNotAllowed,
+    MisdirectedRequest,
+    NotFound,
+    Refusal,
+    UnsupportedMedia,
+)
+from ostiary.exchange import Admitted, Arrival
+from ostiary.stages.admit import Door, admit, knows_host, peer_address
+
+NEW = "0" * 31 + "1"
+DOOR = Door(frozenset({"127.0.0.1", "localhost", "[::1]"}), (), lambda: NEW, lambda: 5.0)
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def arrival(
+    path: str = "/v1/models",
+    method: str = "GET",
+    *headers: tuple[str, str],
+    body: bytes = b"",
+    query: bytes = b"",
+    host: str | None = "localhost:8787",
+) -> Arrival:
+    match = Table().match(method, path)
+
+    async def read(_: int) -> bytes:
+        return body
+
+    sent = [("host", host), *headers] if host is not None else list(headers)
+    return Arrival(
+        request_id="r",
+        method=method,
+        route=match.route,
+        allowed=match.allowed,
+        params=match.params,
+        query=query,
+        headers=tuple((n.encode(), v.encode("latin-1")) for n, v in sent),
+        peer="10.1.2.3",
+        read=read,
+    )
+
+
+def admitted(*args: Any, **more: Any) -> Admitted:
+    return asyncio.run(admit(arrival(*args, **more), DOOR))
+
+
+def refused(*args: Any, **more: Any) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        admitted(*args, **more)
+    return caught.value
+
+
+def post(body: bytes, *headers: tuple[str, str], kind: str = "application/json") -> Any:
+    return ("/api/chat", "POST", ("content-type", kind), *headers), {"body": body}
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:65535", "[::1]:8787"])
+def test_a_known_name_under_any_port_is_admitted(host: str) -> None:
+    assert admitted(host=host).request_id == "r"
+
+
+@pytest.mark.parametrize("host", ["evil.test", "localhost.", "localhost.evil.test", "[::2]"])
+def test_a_foreign_host_is_misdirected(host: str) -> None:
+    assert isinstance(refused(host=host), MisdirectedRequest)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "a b", "localhost/x", "x@localhost", "localhost:", "localhost:99999", "::1", None]
+)
+def test_a_malformed_host_is_a_bad_request(host: str | None) -> None:
+    assert isinstance(refused(host=host), MalformedRequest)
+
+
+def test_two_hosts_are_a_bad_request() -> None:
+    assert refused("/v1/models", "GET", ("host", "localhost")).rule == "host-form"
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "known"),
+    [
+        ("/livez", "10.0.0.7:8080", True),
+        ("/readyz", "pod.internal", True),
+        ("/livez", "a b", False),
+        ("/openapi.json", "localhost", True),
+        ("/openapi.json", "rebound.evil.test", False),
+    ],
+)
+def test_probes_answer_any_host_and_the_document_its_own(path: str, host: str, known: bool) -> None:
+    assert knows_host(arrival(path, host=host), DOOR) is known
+
+
+def test_unknown_paths_and_methods_are_told_apart() -> None:
+    assert isinstance(refused("/nowhere"), NotFound)
+    wrong = refused("/api/chat", "GET")
+    assert isinstance(wrong, MethodNotAllowed)
+    assert wrong.headers == {"Allow": "POST"}
+
+
+def test_a_websocket_is_refused() -> None:
+    upgrade = ("upgrade", "WebSocket")
+    assert refused("/v1/models", "GET", ("connection", "upgrade"), upgrade).rule == "upgrade"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (TRACE, ("4bf92f3577b34da6a3ce929d0e0e4736", "01")),
+        (TRACE.replace("00-", "cc-", 1) + "-more", ("4bf92f3577b34da6a3ce929d0e0e4736", "01")),
+        (TRACE + "-more", (NEW, "01")),
+        (TRACE.replace("00-", "ff-", 1), (NEW, "01")),
+        (TRACE.upper(), (NEW, "01")),
+        ("00-" + "0" * 32 + "-00f067aa0ba902b7-01", (NEW, "01")),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-" + "0" * 16 + "-01", (NEW, "01")),
+        ("", (NEW, "01")),
+    ],
+)
+def test_a_trace_goes_on_or_begins_anew(value: str, expected: tuple[str, str]) -> None:
+    trace = admitted("/v1/models", "GET", ("traceparent", value)).trace
+    assert (trace.trace_id, trace.flags) == expected
+
+
+def test_two_traces_begin_a_new_one() -> None:
+    twice = ("traceparent", TRACE)
+    assert admitted("/v1/models", "GET", twice, twice).trace.trace_id == NEW
+
+
+PROXIES = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),
+        ("10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["6.6.6.6, 198.51.100.1, 10.9.9.9"], "198.51.100.1"),
+        ("10.0.0.1", ["6.6.6.6", "198.51.100.1:4711"], "198.51.100.1"),
+        ("10.0.0.1", ["[2001:db8::5]:443"], "2001:db8::5"),
+        ("::ffff:10.0.0.1", ["::ffff:198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+        ("", [], ""),
+    ],
+)
+def test_the_address_is_the_rightmost_hop_that_no_proxy_of_ours_is(
+    peer: str, forwarded: list[str], expected: str
+) -> None:
+    assert peer_address(peer, forwarded, PROXIES) == expected
+
+
+@pytest.mark.parametrize("hop", ["unknown", "1.2.3", "1.2.3.4.5", "", "_hidden", "1.2.3.4, "])
+def test_an_unreadable_hop_is_a_bad_request(hop: str) -> None:
+    with pytest.raises(MalformedRequest) as caught:
+        peer_address("10.0.0.1", [hop], PROXIES)
+    assert not hop.strip() or hop not in caught.value.message
+
+
+def test_a_query_is_read_once_and_strictly() -> None:
+    assert admitted(query=b"limit=5&cursor=").query == {"limit": "5", "cursor": ""}
+    assert refused(query=b"limit=5&limit=6").rule == "query-duplicate"
+    assert refused(query=b"a=%ff").rule == "query"
+    assert refused(query="ä=1".encode()).rule == "query"
+    assert refused(query=b"&".join(b"a%d=1" % n for n in range(65))).rule == "query"
+
+
+def test_a_body_is_decoded_once() -> None:
+    args, more = post(b'{"message": "Hi"}', kind='Application/JSON; charset="UTF-8"')
+    assert admitted(*args, **more).body == {"message": "Hi"}
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/json; charset=utf-16", "application/jsonx", ""]
+)
+def test_a_body_of_another_type_is_refused(kind: str) -> None:
+    args, more = post(b"{}", kind=kind)
+    assert isinstance(refused(*args, **more), UnsupportedMedia)
+
+
+def test_a_body_with_two_types_or_a_coding_is_refused() -> None:
+    args, more = post(b"{}", ("content-type", "application/json"))
+    assert refused(*args, **more).rule == "content-type"
+    args, more = post(b"{}", ("content-encoding", "gzip"))
+    assert refused(*args, **more).rule == "content-encoding"
+
+
+@pytest.mark.parametrize(
+    ("body", "rule"),
+    [
+        (b"", "json-empty"),
+        (b'{"message": "secret"', "json-not-json"),
+        (b'{"secret": 1, "secret": 2}', "json-duplicate-key"),
+        (b'{"a": "\xff"}', "json-not-utf8"),
+        (b'{"a": "\\ud800"}', "json-lone-surrogate"),
+        (b"[" * 70 + b"]" * 70, "json-too-deep"),
+        (b'{"a": 1' + b"0" * 400 + b"}", "json-number-range"),
+        (b'{"a": NaN}', "json-not-json"),
+    ],
+)
+def test_a_body_that_is_not_strict_json_is_refused_without_being_quoted(
+    body: bytes, rule: str
+) -> None:
+    args, more = post(body)
+    refusal = refused(*args, **more)
+    assert (refusal.status, refusal.rule) == (400, rule)
+    assert "secret" not in refusal.message
+
+
+def test_a_route_without_a_body_reads_none() -> None:
+    async def read(_: int) -> bytes:
+        raise AssertionError("nobody asked for a body")
+
+    base = arrival()
+    silent = Arrival(
+        **{n: getattr(base, n) for n in base.__slots__ if n != "read"},
+        read=read,
+    )
+    assert asyncio.run(admit(silent, DOOR)).body is None
+
+
+def test_many_fields_of_one_name_cost_linear_time() -> None:
+    many = [("x-many", "v")] * 20_000
+    started = time.perf_counter()
+    assert len(admitted("/v1/models", "GET", *many).headers["x-many"]) == 20_000
+    assert time.perf_counter() - started < 0.5
