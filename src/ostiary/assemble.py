@@ -107,16 +107,17 @@ async def lay(
     make_private_folder(home)
     home.chmod(0o700)
     database = home / "ostiary.db"
-    new = not database.exists()
+    missing = not database.exists()
     vault = file_vault.build(file_vault.Options(), home=home, random=random)
     keyring = await Keyring.open(
-        home / "keystore.db", vault, create=new, clock=clock, random=random
+        home / "keystore.db", vault, create=missing, clock=clock, random=random
     )
     store = sqlite.build(sqlite.Options(path=str(database)))
     await store.open()
     log = _log(home, keyring)
     ledger = Ledger(store, keyring, clock, random, log=log.key.name, configuration=settings.hash)
     hashes = apikey.SlowHashes()
+    new = missing or await _never_used(store)
     if new:
         await store.commit(ledger.genesis())
     return Foundation(
@@ -141,6 +142,12 @@ async def lay(
         issuer=_development_issuer(settings, keyring),
         new=new,
     )
+
+
+async def _never_used(store: sqlite.SqliteStore) -> bool:
+    """Whether a first start was cut off before it left a record."""
+    state = await store.tree_state()
+    return not (state and state.size) and not await store.outbox(1)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ import json
 import secrets
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -111,6 +113,26 @@ def test_a_stream_that_a_kill_cuts_off_is_recorded_as_interrupted(gateway, endle
     assert verified(gateway)
 
 
+def test_what_ends_in_order_leaves_nothing_open(gateway, upstream):
+    gateway.start()
+    for path in ("/v1/chat/completions", "/api/chat"):
+        connection, _ = begin_stream(gateway, path)
+        connection.close()
+    upstream.behave(None)
+    client = Client(gateway.key, "/api/chat", streamed=False, answer=upstream.text)
+    stop = threading.Event()
+    thread = threading.Thread(target=client.run, args=(gateway.url, stop))
+    thread.start()
+    time.sleep(0.3)
+    stop.set()
+    thread.join(20)
+    assert gateway.stop() == 0
+    assert not client.faults
+    check_rows(gateway.home)
+    assert set(closings(export(gateway)).values()) == {1}
+
+
+@pytest.mark.slow
 def test_a_start_after_a_start_records_nothing_twice(gateway, endless):
     gateway.start()
     connection, request = begin_stream(gateway)
@@ -169,6 +191,27 @@ def put_back(copy, home):
     for name in ("ostiary.db-wal", "ostiary.db-shm"):
         (home / name).unlink(missing_ok=True)
     shutil.copyfile(copy, home / "ostiary.db")
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_first_start_may_be_killed_at_any_moment(tmp_path, kills):
+    for kill in range(kills):
+        gateway = Gateway(tmp_path / f"home{kill}")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ostiary", "serve", "--port", "0"],
+            env=gateway.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 10
+        while not gateway.home.exists() and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(secrets.randbelow(400) / 1000)
+        process.kill()
+        process.wait(10)
+        with gateway:
+            assert export(gateway)[0]["event"] == "genesis"
+            assert verified(gateway)
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
@@ -258,8 +301,8 @@ def check_rows(home) -> None:
             " (SELECT count(*) FROM messages m WHERE m.conversation = c.seq)"
         ).fetchone()[0]
         lost = database.execute(
-            "SELECT count(*) FROM messages"
-            " WHERE conversation NOT IN (SELECT seq FROM conversations)"
+            "SELECT count(*) FROM messages m"
+            " WHERE NOT EXISTS (SELECT 1 FROM conversations c WHERE c.seq = m.conversation)"
         ).fetchone()[0]
         left = database.execute("SELECT count(*) FROM open_exchanges").fetchone()[0]
     assert (odd, lost, left) == (0, 0, 0)

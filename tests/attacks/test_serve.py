@@ -27,12 +27,17 @@ def home(tmp_path):
     return tmp_path / "home"
 
 
-@pytest.fixture
-def used(home):
-    """A home that a gateway served and left in order."""
-    with Gateway(home):
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with Gateway(tmp_path_factory.mktemp("served") / "home") as gateway:
         pass
-    return home
+    return gateway.home
+
+
+@pytest.fixture
+def used(served, home):
+    """A home that a gateway served and left in order."""
+    return shutil.copytree(served, home)
 
 
 def refused(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -52,13 +57,13 @@ def modes(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_in_order(home, number):
-    gateway = Gateway(home)
+def test_a_signal_ends_it_in_order(used, number):
+    gateway = Gateway(used)
     gateway.start()
     os.kill(gateway.pid, number)
     assert gateway.stop() == 0
     assert "Traceback" not in gateway.log
-    assert not [name for name in os.listdir(home) if name.endswith(("-wal", "-shm"))]
+    assert not [name for name in os.listdir(used) if name.endswith(("-wal", "-shm"))]
 
 
 @pytest.mark.parametrize("umask", [0o000, pytest.param(0o022, marks=pytest.mark.slow)])
@@ -77,9 +82,9 @@ def test_everything_is_closed_to_others_whatever_the_umask(home, umask):
         assert {mode for name, mode in found.items() if name not in folders} == {0o600}
 
 
-def test_a_second_server_on_one_home_is_refused(home):
-    with Gateway(home) as first:
-        done = refused(home)
+def test_a_second_server_on_one_home_is_refused(used):
+    with Gateway(used) as first:
+        done = refused(used)
         assert first.alive
     assert done.returncode == 2
     assert "another gateway is running" in done.stderr

@@ -20,7 +20,9 @@ from ostiary.ports import Missing, Stale
 from ostiary.rows import (
     AddKey,
     AddPerson,
+    CloseExchanges,
     DeleteConversation,
+    OpenExchange,
     ReplaceKey,
     Sequenced,
     SetRoles,
@@ -315,6 +317,35 @@ def test_sequencing_takes_records_out_and_notes_the_tree(place):
         late = record()
         await store.commit(late)
         assert [row.id for row in await store.outbox(9)] == [ids[2], ids[4], late.row.id]
+
+    on(place, story)
+
+
+def test_an_exchange_is_open_from_its_intent_to_its_closing_record(place):
+    async def story(store, owner):
+        requests = [new_id() for _ in range(4)]
+        await store.commit(Sequenced((), TreeState(7, b"a" * 32)))
+        for request in requests:
+            await store.commit(dataclasses.replace(record(), opens=request))
+        assert set(await store.open_exchanges()) == {OpenExchange(r, 7) for r in requests}
+        await store.commit(turn(owner), dataclasses.replace(record(), closes=requests[0]))
+        both = dataclasses.replace(record(), opens=new_id())
+        await store.commit(both, dataclasses.replace(record(), closes=both.opens))
+        await store.commit(dataclasses.replace(record(), closes=new_id()))
+        with pytest.raises(Missing):
+            await store.commit(
+                dataclasses.replace(record(), closes=requests[1]),
+                DeleteConversation(new_id(), owner),
+            )
+        assert {row.request for row in await store.open_exchanges()} == set(requests[1:])
+        await store.commit(CloseExchanges((requests[2], new_id())))
+        found = (OpenExchange(requests[1], 3), OpenExchange(new_id(), 8))
+        await store.commit(Sequenced((), TreeState(9, b"b" * 32), found))
+        assert set(await store.open_exchanges()) == {
+            OpenExchange(requests[1], 7),
+            OpenExchange(requests[3], 7),
+            found[1],
+        }
 
     on(place, story)
 

@@ -9,6 +9,7 @@ Exit codes: 0 good, 1 found something, 2 wrong use, 3 could not run or measure.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated
 
@@ -25,6 +26,7 @@ _COULD_NOT_RUN = 3
 def main() -> None:
     """Run the command line; never returns. Errors of ours are told in lines on stderr."""
     try:
+        _require_text(sys.argv)
         application()()
     except ConfigurationError as error:
         typer.echo(str(error), err=True)
@@ -32,6 +34,14 @@ def main() -> None:
     except OstiaryError as error:
         typer.echo(str(error), err=True)
         sys.exit(_COULD_NOT_RUN)
+
+
+def _require_text(arguments: Sequence[str]) -> None:
+    """Refuse arguments that no command could seal, sign or print."""
+    try:
+        "".join(arguments).encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError("An argument is not valid UTF-8.") from None
 
 
 def application() -> typer.Typer:

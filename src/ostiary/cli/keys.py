@@ -38,7 +38,7 @@ def create(
         typer.Option(help="A permission; may be given several times. Default: ai.chat.use."),
     ] = None,
     expires_in: Annotated[
-        int | None, typer.Option("--expires-in", min=1, help="Seconds. Default: never.")
+        int | None, typer.Option("--expires-in", help="Seconds. Default: never.")
     ] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -49,10 +49,11 @@ def create(
     """
     from ostiary.cli._home import at_home
     from ostiary.errors import ConfigurationError, MalformedRequest
-    from ostiary.operations.keys import check_name, named_permissions, shown
+    from ostiary.operations.keys import check_expiry, check_name, named_permissions, shown
 
     try:
         check_name(name)
+        check_expiry(expires_in)
         permissions = named_permissions(permission or [])
     except MalformedRequest as cause:
         raise ConfigurationError(cause.message) from cause

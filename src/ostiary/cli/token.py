@@ -27,7 +27,7 @@ def token(
         typer.Option(help="Scopes, separated by spaces. Default: all that the roles permit."),
     ] = None,
     expires_in: Annotated[
-        int, typer.Option("--expires-in", help="Seconds.", max=_MOST_SECONDS)
+        int, typer.Option("--expires-in", help="Seconds.", min=-_MOST_SECONDS, max=_MOST_SECONDS)
     ] = 3_600,
     config: ConfigFile = None,
     as_json: AsJson = False,

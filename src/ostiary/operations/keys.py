@@ -185,14 +185,19 @@ def check_name(name: str) -> None:
         raise _invalid("name", f"must be 1 to {LONGEST_NAME} characters and not blank")
 
 
+def check_expiry(seconds: int | None) -> None:
+    """400 unless a key's life is 1 second to ten years, or without an end."""
+    if seconds is not None and not 1 <= seconds <= MOST_SECONDS:
+        raise _invalid("expiresIn", f"must be 1 to {MOST_SECONDS} seconds")
+
+
 def _new_key(body: Any) -> NewKey:
     try:
         wanted = msgspec.convert(body, NewKey)
     except msgspec.ValidationError as cause:
         raise _invalid(_field_of(cause), "is missing, unknown or of the wrong type") from cause
     check_name(wanted.name)
-    if wanted.expires_in is not None and not 1 <= wanted.expires_in <= MOST_SECONDS:
-        raise _invalid("expiresIn", f"must be 1 to {MOST_SECONDS} seconds")
+    check_expiry(wanted.expires_in)
     return wanted
 
 
