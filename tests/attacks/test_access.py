@@ -207,7 +207,7 @@ def test_every_permission_is_some_roles(credentials):
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_a_route_lets_in_whom_the_table_names_and_nobody_else(gateway, credentials, route):
+def test_each_route_and_credential_gets_the_status_that_the_table_says(gateway, credentials, route):
     path = route.path.replace("{id}", str(uuid.uuid4()))
     body = {} if route.body_limit else None
     connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=20)
@@ -237,7 +237,7 @@ def token_of(gateway, name, role, *more):
     return {"Authorization": f"Bearer {done.out.strip()}"}
 
 
-def test_of_others_nothing_is_seen_or_changed(gateway):
+def test_another_persons_objects_are_unknown(gateway):
     hers, his = person(gateway, "hannah"), person(gateway, "henry")
     _, said, _ = call(gateway, "POST", "/api/chat", hers, {"message": "mine alone"})
     conversation = said["conversationId"]

@@ -215,7 +215,7 @@ def test_a_first_start_may_be_killed_at_any_moment(tmp_path, kills):
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_nothing_acknowledged_is_lost_and_nothing_is_there_twice(gateway, kills):
+def test_nothing_acknowledged_is_lost(gateway, kills):
     gateway.start()
     users = ["ada", "bea", "cleo", "dora"]
     faces = [("/api/chat", False), ("/api/chat", True), ("/v1/chat/completions", False)]
