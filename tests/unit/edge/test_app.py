@@ -18,6 +18,7 @@ from tests.unit.doorway import MODEL, Doorway, doorway, piece, says, whole
 
 FAILED = ProviderFailed("The model failed.", layer="forward", rule="provider-broken")
 HELLO = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
+FIRST = "01890a5d-ac96-774b-bcce-b302099a8000"
 STREAM = (piece({"role": "assistant", "content": "Good "}), piece({"content": "day."}, "stop"))
 
 
@@ -26,7 +27,7 @@ class Client:
 
     def __init__(self, door: Doorway) -> None:
         self._door = door
-        self._ids = iter(f"request-{n}" for n in range(1_000))
+        self._ids = iter(f"{FIRST[:-3]}{n:03d}" for n in range(1_000))
 
         async def probe() -> tuple[int, dict[str, Any]]:
             return 200, {"status": "ok"}
@@ -125,7 +126,7 @@ def test_every_answer_has_its_headers(
         async with doorway(tmp_path) as door:
             got, sent, data = await Client(door).ask(method, path, body, **headers)
             assert got == status
-            assert sent["x-request-id"] == "request-0"
+            assert sent["x-request-id"] == FIRST
             assert sent["cache-control"] == "no-store"
             assert '"rpm";q=60;w=60' in sent["ratelimit-policy"]
             assert '"rpm";r=' in sent["ratelimit"]
@@ -135,7 +136,7 @@ def test_every_answer_has_its_headers(
             if status >= 400:
                 assert sent["content-type"] == "application/problem+json"
                 problem = json.loads(data)
-                assert problem["requestId"] == "request-0"
+                assert problem["requestId"] == FIRST
                 assert isinstance(problem["error"], str) is path.startswith("/api/")
 
     run(test())
@@ -148,7 +149,7 @@ def test_a_native_answer_has_the_seeds_shape(tmp_path: Path) -> None:
             status, _, data = await Client(door).ask("POST", "/api/chat", {"message": message})
             body = json.loads(data)
             assert status == 200
-            assert body.pop("id") == "request-0"
+            assert body.pop("id") == FIRST
             assert len(body.pop("conversationId")) == 36
             assert body.pop("warning")["types"] == ["email_address"]
             assert body == {

@@ -162,14 +162,13 @@ def test_every_fault_of_a_whole_answer_has_its_refusal(handler: Handler, status:
         (),
         (DONE,),
         (SAID,),
-        (SAID, DONE),
         (SAID, frame({"error": {"message": SECRET}})),
         (SAID, b"data: {not json\n\n"),
         (SAID, b"data: \xff\n\n"),
         (SAID, frame({"choices": [{"index": -1, "delta": {}}]})),
         (SAID, frame({"choices": [{"index": True, "delta": {}}]})),
         (SAID, frame({"choices": [{"index": 0, "delta": [SECRET]}]})),
-        (SAID, frame(piece({}, "stop")), frame(piece({"content": "x"}, index=1)), DONE),
+        (SAID, frame(piece({}, "stop")), frame(piece({"content": "x"}, index=1))),
     ],
 )
 def test_every_fault_of_a_stream_has_its_refusal(frames: tuple[bytes, ...]) -> None:

@@ -77,6 +77,8 @@ COLUMNS = {
     "audit_outbox.id": ID,
     "audit_outbox.body": "a leaf of the log: pseudonyms and salted commitments alone",
     "audit_outbox.mac": KEYED,
+    "open_exchanges.request": ID,
+    "open_exchanges.since": COUNT,
     "audit_private.record": ID,
     "audit_private.name": WORDS,
     "audit_private.person": ID,
