@@ -231,9 +231,8 @@ def test_nothing_acknowledged_is_lost(gateway, kills):
     starts = []
     for kill in range(kills):
         converse(gateway, clients, new=kill % 2 == 0)
-        begun = time.monotonic()
         gateway.start()
-        starts.append(time.monotonic() - begun)
+        starts.append(gateway.cpu_seconds)
         check_log(gateway, clients)
     for token, client in zip(tokens, clients, strict=True):
         check_conversations(gateway, client, token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
+import math
 import struct
 import uuid
 from dataclasses import dataclass
@@ -107,7 +108,10 @@ def _cursor(row: ConversationRow) -> str:
 
 def _read_cursor(text: str) -> tuple[float, str]:
     try:
-        updated, identifier = _CURSOR.unpack(base64.urlsafe_b64decode(text.encode("ascii")))
+        packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
+        updated, identifier = _CURSOR.unpack(packed)
+        if not math.isfinite(updated):
+            raise ValueError("a time that no page ended at")
     except (ValueError, binascii.Error, struct.error) as cause:
         raise MalformedRequest(
             "cursor must be a nextCursor of an earlier page.",
