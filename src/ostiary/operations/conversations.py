@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
-import math
 import struct
 import uuid
 from dataclasses import dataclass
@@ -110,9 +109,8 @@ def _read_cursor(text: str) -> tuple[float, str]:
     try:
         packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
         updated, identifier = _CURSOR.unpack(packed)
-        if not math.isfinite(updated):
-            raise ValueError("a time that no page ended at")
-    except (ValueError, binascii.Error, struct.error) as cause:
+        rfc3339(updated)  # not a number, or out of any calendar: no page ended there
+    except (ValueError, OverflowError, OSError, binascii.Error, struct.error) as cause:
         raise MalformedRequest(
             "cursor must be a nextCursor of an earlier page.",
             layer=LAYER,
