@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -16,6 +17,10 @@ from ostiary.ports import Stale
 from ostiary.rows import Change
 from ostiary.stores.sqlite.changes import APPLY, Batch
 from ostiary.stores.sqlite.faults import OWN_FAULTS, own_fault, unavailable
+
+COMPANY_SECONDS: Final = 0.003
+"""How long a writer that had company waits for more: a transaction costs much more than its rows,
+and a loop that is busy fills the time. Whoever commits alone never waits."""
 
 LARGEST_BATCH: Final = 256  # commits in one transaction: bounds what one failure takes with it
 
@@ -54,8 +59,11 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
+        company = False
         try:
             while (group := self._queue.get()) is not None:
+                if company:
+                    time.sleep(COMPANY_SECONDS)
                 batch = [group]
                 while not self._queue.empty() and len(batch) < LARGEST_BATCH:
                     follower = self._queue.get()
@@ -63,6 +71,7 @@ class Writer:
                         self._queue.put(None)
                         break
                     batch.append(follower)
+                company = len(batch) > 1
                 self._answer(batch, self._write(batch))
         finally:
             self._dead = True
