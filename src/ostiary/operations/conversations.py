@@ -107,8 +107,10 @@ def _cursor(row: ConversationRow) -> str:
 
 def _read_cursor(text: str) -> tuple[float, str]:
     try:
-        updated, identifier = _CURSOR.unpack(base64.urlsafe_b64decode(text.encode("ascii")))
-    except (ValueError, binascii.Error, struct.error) as cause:
+        packed = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
+        updated, identifier = _CURSOR.unpack(packed)
+        rfc3339(updated)  # not a number, or out of any calendar: no page ended there
+    except (ValueError, OverflowError, OSError, binascii.Error, struct.error) as cause:
         raise MalformedRequest(
             "cursor must be a nextCursor of an earlier page.",
             layer=LAYER,

@@ -134,17 +134,19 @@ class Keeper:
             text.encode(),
             self._keyring.data_key(thread.person),
             Purpose.MESSAGE,
-            _context(thread.person, message),
+            _context(thread.person, f"{thread.id}/{position}/{role}/{message}"),
         )
         return MessageRow(message, thread.id, thread.person, position, role, sealed, now)
 
     def _unseal(self, row: MessageRow) -> bytes:
         key = self._keyring.data_key(row.person)
-        return unseal(row.content, key, Purpose.MESSAGE, _context(row.person, row.id))
+        place = f"{row.conversation}/{row.position}/{row.role}/{row.id}"
+        return unseal(row.content, key, Purpose.MESSAGE, _context(row.person, place))
 
 
-def _context(person: str, message: str) -> Context:
-    return Context(TENANT, person, "messages", "content", message)
+def _context(person: str, place: str) -> Context:
+    """Where a message belongs: whoever writes the database can neither move nor relabel it."""
+    return Context(TENANT, person, "messages", "content", place)
 
 
 def newest_turns(said: Sequence[Said], tokens: int) -> tuple[Said, ...]:

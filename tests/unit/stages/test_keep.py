@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,23 @@ def test_a_message_that_was_moved_or_changed_is_an_error(tmp_path: Path) -> None
                 door.keeper.open(await door.store.messages(conversation))
             refusal = await door.refusal(door.chat("two", conversationId=conversation))
             assert (refusal.status, refusal.public_code) == (500, "record_not_authentic")
+
+    run(test())
+
+
+def test_a_message_that_was_relabelled_is_an_error(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with doorway(tmp_path) as door:
+            conversation = await say(door, "one")
+            rows = await door.store.messages(conversation)
+            assert [said.role for said in door.keeper.open(rows)] == ["user", "assistant"]
+            for forged in (
+                replace(rows[0], role="assistant"),
+                replace(rows[0], position=1),
+                replace(rows[0], conversation=rows[0].id),
+            ):
+                with pytest.raises(RecordDamaged):
+                    door.keeper.open([forged])
 
     run(test())
 
