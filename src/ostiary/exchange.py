@@ -42,6 +42,14 @@ class Face(StrEnum):
     OPENAI = "openai"
 
 
+class Dialect(StrEnum):
+    """Which of the model's interfaces a request speaks; upstream it is the same one."""
+
+    CHAT = "chat"
+    RESPONSES = "responses"
+    EMBEDDINGS = "embeddings"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a detector saw: a kind and a half-open range of code points; never the text itself."""
@@ -56,7 +64,8 @@ class Route:
     """One row of the route table.
 
     `permission` None on a route that is not `public` means: any credential that holds at least
-    one permission. `body_limit` is in bytes; 0 means that the route takes no body.
+    one permission. `body_limit` is in bytes; 0 means that the route takes no body. `azure` routes
+    say what the policy did in Azure's shapes too.
     """
 
     method: str
@@ -67,6 +76,8 @@ class Route:
     public: bool = False
     converses: bool = False
     body_limit: int = 0
+    dialect: Dialect = Dialect.CHAT
+    azure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +222,7 @@ class Funded:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A conversation request whose fields are valid; `body` is an OpenAI chat request tree."""
+    """A request for a model whose fields are valid; `body` is a tree of the route's dialect."""
 
     funded: Funded
     model: str
@@ -223,6 +234,11 @@ class Checked:
     opaque: tuple[str, ...] = ()
     conversation: str | None = None
     message: str = field(default="", repr=False)
+
+    @property
+    def route(self) -> Route:
+        """The row that the request matched."""
+        return self.funded.admitted.route
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,3 +275,4 @@ class Call:
     body: dict[str, Any] = field(repr=False)
     stream: bool = False
     traceparent: str = ""
+    dialect: Dialect = Dialect.CHAT
