@@ -65,7 +65,7 @@ class Route:
 
     `permission` None on a route that is not `public` means: any credential that holds at least
     one permission. `body_limit` is in bytes; 0 means that the route takes no body. `azure` routes
-    say what the policy did in Azure's shapes too.
+    say what the policy did in Azure's shapes too; with `default_model` a body may name no model.
     """
 
     method: str
@@ -78,13 +78,15 @@ class Route:
     body_limit: int = 0
     dialect: Dialect = Dialect.CHAT
     azure: bool = False
+    default_model: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A request as the server hands it over. `read` gives the body, or raises past its limit.
 
-    `route` is None where nothing matched; `allowed` then holds the methods that the path has.
+    `route` is None where nothing matched; `allowed` then holds the methods that the path has, and
+    `stateful` says that it asks for an object that a provider would keep.
     """
 
     request_id: str
@@ -96,6 +98,7 @@ class Arrival:
     headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     peer: str = field(repr=False)
     read: Callable[[int], Awaitable[bytes]] = field(repr=False)
+    stateful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,13 +246,17 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """A checked request after the policy: `body` and `message` are what the model may see."""
+    """A checked request after the policy: `body` and `message` are what the model may see.
+
+    `warned` are the kinds that were altered, `personal` whether any personal data was found.
+    """
 
     checked: Checked
     body: dict[str, Any] = field(repr=False)
     message: str = field(default="", repr=False)
     findings: Mapping[str, int] = field(default_factory=dict)
     warned: tuple[str, ...] = ()
+    personal: bool = False
 
 
 @dataclass(slots=True)

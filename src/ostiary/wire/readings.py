@@ -7,6 +7,7 @@ it had finished anything at all; without it everything that began must have ende
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
@@ -18,6 +19,7 @@ from ostiary.wire.value_rules import is_integer
 
 MAX_INDEX: Final = 65_535
 TERMINAL: Final = frozenset({"response.completed", "response.incomplete"})
+_TYPE: Final = re.compile(r"[a-z][a-z0-9_.]{0,99}")
 _FAILED: Final = frozenset({"response.failed", "error"})
 
 
@@ -106,7 +108,7 @@ class ResponsesReading:
         """One typed event. A failure is the provider's own error."""
         event = _answer(tree)
         name = event.get("type")
-        if not isinstance(name, str) or self._ended:
+        if not isinstance(name, str) or not _TYPE.fullmatch(name) or self._ended:
             raise _shapeless()
         if name in _FAILED:
             raise AnswerShapeError("error", "The model reported an error.")
