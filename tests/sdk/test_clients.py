@@ -34,6 +34,8 @@ MODELS = ["gpt-4o", "text-embedding-3-small", "mistral-large-3", "mistral-embed"
 SCENARIOS = ["whole", "streamed", "tool", "policy", "limited", "wrong_key", "wrong_model", "long"]
 SCENARIOS += ["embeddings", "models"]
 
+OPEN = {"OSTIARY_POLICY__KINDS__CREDIT_CARD": "block"}
+STRICT = {"OSTIARY_LIMITS__REQUESTS_PER_MINUTE": "3"}
 OPENAI_ERRORS = {
     "policy": "BadRequestError",
     "limited": "RateLimitError",
@@ -63,7 +65,7 @@ WORDS = {
     "limited": "requests",
     "wrong_key": "key",
     "wrong_model": "model",
-    "long": "body",
+    "long": "than",
 }
 
 
@@ -76,6 +78,7 @@ class Client:
     faces: int
     errors: dict[str, str] = field(default_factory=lambda: OPENAI_ERRORS)
     token: bool = False
+    codes: bool = True
 
 
 CLIENTS = {
@@ -86,7 +89,7 @@ CLIENTS = {
     "langchain-openai": Client("with_langchain", OPENAI_3, 3),
     "llama-index": Client("with_llama_index", OPENAI_2, 3),
     "semantic-kernel": Client("with_semantic_kernel", OPENAI_2, 2, KERNEL_ERRORS),
-    "litellm": Client("with_litellm", OPENAI_2, 5),
+    "litellm": Client("with_litellm", OPENAI_2, 5, codes=False),
     "pydantic-ai": Client("with_pydantic_ai", OPENAI_3, 3, PYDANTIC_ERRORS),
 }
 
@@ -99,15 +102,14 @@ def upstream():
 
 @pytest.fixture(scope="module")
 def gateways(upstream, tmp_path_factory):
-    """One with room, one that allows three requests a minute and blocks card numbers."""
+    """One with room that blocks card numbers, one that allows three requests a minute."""
     home = tmp_path_factory.mktemp("clients")
     settings = upstream_settings(upstream.url, MODELS)
-    strict = {
-        "OSTIARY_LIMITS__REQUESTS_PER_MINUTE": "3",
-        "OSTIARY_POLICY__KINDS__CREDIT_CARD": "block",
-    }
-    with Gateway(home / "open", settings) as open_, Gateway(home / "s", settings | strict) as tight:
-        yield {"open": open_, "strict": tight}
+    with (
+        Gateway(home / "open", settings | OPEN) as room,
+        Gateway(home / "strict", settings | STRICT) as tight,
+    ):
+        yield {"open": room, "strict": tight}
 
 
 def run(
@@ -191,7 +193,7 @@ def refused_well(name: str, row: dict[str, Any], client: Client) -> bool:
     return (
         kind in row["types"]
         and row["status"] == STATUS[name]
-        and row["code"] == CODES[name]
+        and (row["code"] == CODES[name] or not client.codes)
         and WORDS[name] in row["message"]
         and (row["status"] != 429 or int(row["retryAfter"]) >= 1)
     )

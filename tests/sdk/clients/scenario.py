@@ -8,6 +8,7 @@ line of JSON: face → scenario → result.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -46,6 +47,8 @@ class Face:
     errors: tuple[type[Exception], ...] = ()
     embed: Any = None
     models: Any = None
+    # One loop for all: a client's connections belong to the loop that made them.
+    loop = asyncio.Runner()
 
     def __init__(self, place: Place) -> None:
         """Build the client as its documentation says."""
@@ -121,7 +124,7 @@ class Scenarios:
 
     def policy(self) -> Any:
         """What policy blocks."""
-        return _refused(self._build(self._place("strict")), [self._given["blocked"]])
+        return _refused(self._face, [self._given["blocked"]])
 
     def limited(self) -> Any:
         """More requests than the limit allows."""
@@ -133,7 +136,7 @@ class Scenarios:
 
     def wrong_model(self) -> Any:
         """A model that is not configured."""
-        return _refused(self._build(self._place(model="gpt-5000")), ["hi"])
+        return _refused(self._build(self._place(model="gpt-4")), ["hi"])
 
     def long(self) -> Any:
         """A text above the text limit, a body above the body limit."""

@@ -129,7 +129,7 @@ class AzureAIModels(Plain):
     prefix = "azure_ai"
 
     def __init__(self, place: Place) -> None:
-        model = {"gpt-4o": "mistral-large-3"}.get(place.model, place.model)
+        model = {"gpt-4o": "mistral-large-3"}.get(place.model, "mistral-none")
         super().__init__(replace(place, model=model, embedding_model="mistral-embed"))
 
     def options(self) -> dict[str, Any]:

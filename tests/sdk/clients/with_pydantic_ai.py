@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import openai
@@ -48,7 +47,6 @@ class Chat(Face):
         super().__init__(place)
         self.provider = self.build()
         self.model = self.kind(place.model, provider=self.provider)
-        self.loop = asyncio.Runner()
 
     def build(self) -> Any:
         """The provider."""

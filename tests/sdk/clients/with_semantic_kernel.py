@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import openai
@@ -40,7 +39,6 @@ class Plain(Face):
         super().__init__(place)
         self.client = self.build()
         self.chat = self.service()
-        self.loop = asyncio.Runner()
 
     def build(self) -> Any:
         """The client below."""
