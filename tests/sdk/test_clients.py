@@ -50,11 +50,12 @@ AZURE_ERRORS = {
     "wrong_model": "ResourceNotFoundError",
     "long": "HttpResponseError",
 }
+LITELLM_ERRORS = OPENAI_ERRORS | {"long": "APIError"}
 PYDANTIC_ERRORS = dict.fromkeys(OPENAI_ERRORS, "ModelHTTPError")
 KERNEL_ERRORS = dict.fromkeys(OPENAI_ERRORS, "ServiceResponseException")
 STATUS = {"policy": 400, "limited": 429, "wrong_key": 401, "wrong_model": 404, "long": 413}
 CODES = {
-    "policy": "policy_violation",
+    "policy": "content_filter",
     "limited": "rate_limit_exceeded",
     "wrong_key": "invalid_credential",
     "wrong_model": "model_not_found",
@@ -89,7 +90,7 @@ CLIENTS = {
     "langchain-openai": Client("with_langchain", OPENAI_3, 3),
     "llama-index": Client("with_llama_index", OPENAI_2, 3),
     "semantic-kernel": Client("with_semantic_kernel", OPENAI_2, 2, KERNEL_ERRORS),
-    "litellm": Client("with_litellm", OPENAI_2, 5, codes=False),
+    "litellm": Client("with_litellm", OPENAI_2, 5, LITELLM_ERRORS, codes=False),
     "pydantic-ai": Client("with_pydantic_ai", OPENAI_3, 3, PYDANTIC_ERRORS),
 }
 
@@ -113,13 +114,32 @@ def gateways(upstream, tmp_path_factory):
 
 
 def python_of(environment: Path) -> Path:
-    """The interpreter of an environment; where it is missing the test is skipped, in CI it fails."""
+    """The interpreter of an environment; without it the test is skipped, in CI it fails."""
     python = environment / "bin" / "python"
     if not python.exists():
         reason = f"{environment.name} is not set up; make test does that"
         assert os.environ.get("CI") != "true", reason
         pytest.skip(reason)
     return python
+
+
+def report(
+    environment: Path, script: str, said: dict[str, Any], variables: dict[str, str]
+) -> dict[str, Any]:
+    """What a script reports that is told this; it must not dial beyond this machine."""
+    done = subprocess.run(
+        [python_of(environment), SCRIPTS / "watched.py", script],
+        input=json.dumps(said),
+        env={"PATH": os.environ["PATH"], **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    print(done.stderr)
+    assert done.returncode == 0, done.stderr
+    assert "dialled" not in done.stderr, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def run(
@@ -129,7 +149,6 @@ def run(
 
     `scenarios` are those of each face by its name, under "" those of all others.
     """
-    python = python_of(client.environment)
     said = {
         name: {
             "url": gateway.url,
@@ -142,18 +161,8 @@ def run(
     said |= {"turns": TURNS, "toolResult": RESULT, "blocked": CARD, "sizes": SIZES}
     said |= {"embedded": EMBEDDED, "wrongKey": "aif_" + "x" * 61}
     said["scenarios"] = scenarios
-    done = subprocess.run(
-        [python, SCRIPTS / f"{client.script}.py"],
-        input=json.dumps(said),
-        env={"PATH": os.environ["PATH"], "HOME": str(next(iter(gateways.values())).home.parent)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    print(done.stderr)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    home = next(iter(gateways.values())).home.parent
+    return report(client.environment, client.script, said, {"HOME": str(home)})
 
 
 def words(content: Any) -> str:
@@ -195,13 +204,15 @@ def expected(marker: str) -> list[list[tuple[str, str]]]:
 
 def refused_well(name: str, row: dict[str, Any], client: Client) -> bool:
     """Whether a refusal came as the client's natural error, and says what is wrong."""
+    if name == "policy" and "ContentFilterError" in row["types"]:
+        return "content_filter" in row["message"]
     kind = client.errors[name]
     return (
         kind in row["types"]
         and row["status"] == STATUS[name]
         and (row["code"] == CODES[name] or not client.codes)
         and WORDS[name] in row["message"]
-        and (row["status"] != 429 or int(row["retryAfter"]) >= 1)
+        and (row["status"] != 429 or int(row["retryAfter"] or 0) >= 1)
     )
 
 

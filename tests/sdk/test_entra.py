@@ -7,13 +7,11 @@ authority, because Azure's clients send a token over nothing else.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 
 import pytest
 
-from tests.sdk.test_clients import OPENAI_3, SCRIPTS, python_of
+from tests.sdk.test_clients import OPENAI_3, report
 from tests.simulator.gateway import Gateway, upstream_settings
 from tests.simulator.issuer import AUDIENCE, FOREIGN, SERVED, Application, Issuer
 from tests.simulator.upstream import Upstream
@@ -59,7 +57,6 @@ def gateway(upstream, issuer, tmp_path_factory):
 @pytest.fixture(scope="module")
 def seen(gateway, issuer, tmp_path_factory):
     """What each client saw: way → credential → result."""
-    python = python_of(OPENAI_3)
     given = {
         "authority": issuer.authority,
         "trust": str(issuer.trust),
@@ -72,22 +69,12 @@ def seen(gateway, issuer, tmp_path_factory):
         "url": gateway.url,
         "model": "gpt-4o",
     }
-    done = subprocess.run(
-        [python, SCRIPTS / "with_entra.py"],
-        input=json.dumps(given),
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path_factory.mktemp("nobody")),
-            "REQUESTS_CA_BUNDLE": str(issuer.trust),
-            "SSL_CERT_FILE": str(issuer.trust),
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    variables = {
+        "HOME": str(tmp_path_factory.mktemp("nobody")),
+        "REQUESTS_CA_BUNDLE": str(issuer.trust),
+        "SSL_CERT_FILE": str(issuer.trust),
+    }
+    return report(OPENAI_3, "with_entra", given, variables)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -22,7 +22,7 @@ litellm.suppress_debug_info = True
 class Plain(Face):
     """Models named openai/…"""
 
-    errors = (openai.APIStatusError,)
+    errors = (openai.APIError,)
     prefix = "openai"
 
     def options(self) -> dict[str, Any]:
@@ -63,6 +63,10 @@ class Plain(Face):
             "arguments": json.loads(call.function.arguments),
             "said": done.choices[0].message.content,
         }
+
+    def told(self, error: Exception) -> dict[str, Any]:
+        headers = getattr(error, "litellm_response_headers", None) or {}
+        return {**super().told(error), "retryAfter": headers.get("retry-after")}
 
     def embed(self, texts: list[str]) -> list[list[float]]:
         made = litellm.embedding(

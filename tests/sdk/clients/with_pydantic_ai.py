@@ -7,7 +7,7 @@ from typing import Any
 import openai
 from pydantic_ai import Agent, Embedder, Tool
 from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
-from pydantic_ai.exceptions import ModelHTTPError
+from pydantic_ai.exceptions import ContentFilterError, ModelHTTPError
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
@@ -40,7 +40,7 @@ def history(turns: Turns) -> list[ModelMessage]:
 class Chat(Face):
     """OpenAIChatModel with OpenAIProvider."""
 
-    errors = (ModelHTTPError,)
+    errors = (ModelHTTPError, ContentFilterError)
     kind: Any = OpenAIChatModel
 
     def __init__(self, place: Place) -> None:
@@ -94,6 +94,8 @@ class Chat(Face):
         return [list(vector) for vector in made.embeddings]
 
     def told(self, error: Exception) -> dict[str, Any]:
+        if isinstance(error, ContentFilterError):
+            return super().told(error)
         body = error.body or {}
         cause = error.__cause__
         return {

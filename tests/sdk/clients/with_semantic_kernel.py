@@ -105,7 +105,7 @@ class Plain(Face):
     def told(self, error: Exception) -> dict[str, Any]:
         cause: Any = error.__cause__
         kinds = [kind.__name__ for kind in type(error).__mro__]
-        return {**super().told(cause), "types": kinds, "message": str(error)}
+        return {**super().told(cause), "types": kinds, "message": f"{error}: {cause}"}
 
 
 class Azure(Plain):
