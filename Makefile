@@ -5,6 +5,7 @@
 .DEFAULT_GOAL := help
 
 LOCKS := requirements/bootstrap.txt pyproject.toml scripts/setup
+TESTED := .venv-test/.ready .venv-clients/.ready .venv-clients-openai2/.ready
 EVAL ?= ../shared/eval
 BENCH ?= ../shared/bench
 ARGS ?=
@@ -12,7 +13,7 @@ ARGS ?=
 help:
 	@echo "make run        set up .venv and start the gateway (ARGS=\"--port 9000\" passes options)"
 	@echo "make setup      set up .venv with every extra; the command is .venv/bin/ostiary"
-	@echo "make test       all tests, in an environment of their own (.venv-test)"
+	@echo "make test       all tests, in environments of their own (.venv-test, .venv-clients…)"
 	@echo "make test-slow  the tests that run for minutes"
 	@echo "make check      lint, format, types, imports; changes no file"
 	@echo "make eval       detection scores on the sets in EVAL (default ../shared/eval)"
@@ -24,10 +25,10 @@ run: .venv/.ready
 
 setup: .venv/.ready
 
-test: .venv-test/.ready
+test: $(TESTED)
 	@.venv-test/bin/python -m pytest -n 2 -m "not slow" $(ARGS)
 
-test-slow: .venv-test/.ready
+test-slow: $(TESTED)
 	@.venv-test/bin/python -m pytest -m slow $(ARGS)
 
 check: .venv-test/.ready
@@ -55,4 +56,14 @@ lock: .venv-test/.ready
 
 .venv-test/.ready: requirements/test.txt $(LOCKS)
 	@scripts/setup .venv-test requirements/test.txt
+	@touch $@
+
+.venv-clients/.ready: requirements/clients.txt requirements/bootstrap.txt scripts/setup
+	@scripts/setup .venv-clients requirements/clients.txt alone
+	@touch $@
+
+# Two packages that semantic-kernel needs are published as source alone.
+.venv-clients-openai2/.ready: requirements/clients-openai2.txt requirements/bootstrap.txt scripts/setup
+	@scripts/setup .venv-clients-openai2 requirements/clients-openai2.txt alone \
+		--no-binary pybars4 --no-binary pymeta3
 	@touch $@

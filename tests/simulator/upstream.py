@@ -11,6 +11,22 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.simulator.answers import (
+    call_item,
+    chunk,
+    chunks,
+    completion,
+    embeddings,
+    message_item,
+    response,
+    response_frames,
+    tool_chunks,
+    tool_completion,
+    wanted_tool,
+)
+
+__all__ = ["Received", "Upstream", "chunk", "chunks", "completion", "stream"]
+
 Behaviour = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 
 
@@ -25,15 +41,19 @@ class Received:
 
 
 class Upstream:
-    """Speaks the OpenAI API. By default it answers every chat with `text`, word by word where a
-    stream is asked; `behave` replaces that by any handler of aiohttp.
+    """Speaks the OpenAI API under any prefix: chat, `…/embeddings` and `…/responses`.
+
+    By default it says `text`, piece by piece where a stream is asked, but first calls a tool of
+    the request where there is one (see `wanted_tool`). `behave` replaces all that by any handler
+    of aiohttp. `url` ends in /v1, `root` has no path.
     """
 
     def __init__(self, text: str = "Hello from the model.") -> None:
         self.text = text
         self.received: list[Received] = []
-        self.behaviour: Behaviour = self._chat
+        self.behaviour: Behaviour = self._answer
         self.url = ""
+        self.root = ""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._runner: web.AppRunner | None = None
@@ -51,7 +71,7 @@ class Upstream:
 
     def behave(self, behaviour: Behaviour | None) -> None:
         """Answer by this handler from now on; None: as at first."""
-        self.behaviour = behaviour or self._chat
+        self.behaviour = behaviour or self._answer
 
     async def _start(self) -> None:
         app = web.Application(client_max_size=64 * 1024 * 1024)
@@ -61,7 +81,8 @@ class Upstream:
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         port = site._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/v1"
+        self.root = f"http://127.0.0.1:{port}"
+        self.url = f"{self.root}/v1"
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
@@ -69,57 +90,25 @@ class Upstream:
         self.received.append(Received(request.path, dict(request.headers), raw, body))
         return await self.behaviour(request, body)
 
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if request.path.endswith("/embeddings"):
+            return web.json_response(embeddings(body))
+        if request.path.endswith("/responses"):
+            return await self._respond(request, body)
+        return await self._chat(request, body)
+
     async def _chat(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        tool = wanted_tool(body)
         if body.get("stream"):
-            return await stream(request, chunks(self.text))
-        return web.json_response(completion(self.text))
+            return await stream(request, tool_chunks(*tool) if tool else chunks(self.text))
+        return web.json_response(tool_completion(*tool) if tool else completion(self.text))
 
-
-def completion(text: str) -> dict[str, Any]:
-    """A whole answer."""
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "gpt-4o",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": text, "refusal": None},
-                "logprobs": None,
-                "finish_reason": "stop",
-            }
-        ],
-        "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
-    }
-
-
-def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-    """One event of a streamed answer."""
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion.chunk",
-        "created": 1,
-        "model": "gpt-4o",
-        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
-    }
-
-
-def chunks(text: str, size: int = 5) -> list[bytes]:
-    """A streamed answer, `size` characters an event, with usage and [DONE]."""
-    pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    events = [
-        chunk({"role": "assistant", "content": ""}),
-        *(chunk({"content": piece}) for piece in pieces),
-        chunk({}, "stop"),
-        {
-            **chunk({}),
-            "choices": [],
-            "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
-        },
-    ]
-    frames = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
-    return [*frames, b"data: [DONE]\n\n"]
+    async def _respond(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        tool = wanted_tool(body)
+        item = call_item(*tool) if tool else message_item(self.text)
+        if body.get("stream"):
+            return await stream(request, response_frames(body, item))
+        return web.json_response(response(body, [item]))
 
 
 async def stream(
