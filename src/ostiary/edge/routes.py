@@ -84,6 +84,7 @@ AZURE = (
     _read_route("/openai/v1/models/{id}", "models.read"),
     _model_route("/openai/chat/completions", Dialect.CHAT),
     _model_route("/openai/responses", Dialect.RESPONSES),
+    _model_route("/openai/embeddings", Dialect.EMBEDDINGS),
     _read_route("/openai/models", "models.list"),
     _read_route("/openai/models/{id}", "models.read"),
     _model_route("/models/chat/completions", Dialect.CHAT, default_model=True),

@@ -113,7 +113,7 @@ def _refuse_kept(body: Mapping[str, Any]) -> None:
         if body.get(name) is not None:
             raise _stateful(name, what)
     if body.get("background"):
-        raise _stateful("background", "a response that runs on")
+        raise _stateful("background", "a response to be fetched later")
 
 
 def _check_tools(tools: Any, opaque: list[str]) -> None:
@@ -191,7 +191,6 @@ def _check_parts(parts: list[Any], where: str, opaque: list[str]) -> None:
 def _stateful(field: str, what: str) -> RequestRuleError:
     return RequestRuleError(
         field,
-        f"refers to {what} that the provider keeps; this gateway keeps and serves none: "
-        "send the whole input",
+        f"cannot name {what}: nothing is kept upstream (store is false), so send the whole input",
         code=STATEFUL,
     )
