@@ -8,6 +8,8 @@ LOCKS := requirements/bootstrap.txt pyproject.toml scripts/setup
 EVAL ?= ../shared/eval
 BENCH ?= ../shared/bench
 ARGS ?=
+NODE_CLIENTS := tests/sdk/node
+NPM := $(shell command -v npm 2>/dev/null)
 
 help:
 	@echo "make run        set up .venv and start the gateway (ARGS=\"--port 9000\" passes options)"
@@ -24,7 +26,8 @@ run: .venv/.ready
 
 setup: .venv/.ready
 
-test: .venv-test/.ready
+# Without Node the tests of its clients say so and are skipped.
+test: .venv-test/.ready $(if $(NPM),$(NODE_CLIENTS)/node_modules/.ready)
 	@.venv-test/bin/python -m pytest -n 2 -m "not slow" $(ARGS)
 
 test-slow: .venv-test/.ready
@@ -55,4 +58,8 @@ lock: .venv-test/.ready
 
 .venv-test/.ready: requirements/test.txt $(LOCKS)
 	@scripts/setup .venv-test requirements/test.txt
+	@touch $@
+
+$(NODE_CLIENTS)/node_modules/.ready: $(addprefix $(NODE_CLIENTS)/,package.json package-lock.json .npmrc)
+	@npm ci --prefix $(NODE_CLIENTS) --ignore-scripts --no-audit --no-fund
 	@touch $@
