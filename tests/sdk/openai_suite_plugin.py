@@ -40,12 +40,11 @@ def _amend_requests() -> None:
 
 
 def amended(path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The same request without what is refused: a limit of 0 tokens, state, no model at all."""
+    """The same request without what is refused: a limit of 0, state, no model at all."""
     body = dict(body)
-    if path == "/chat/completions":
-        for name in ("max_tokens", "max_completion_tokens"):
-            if body.get(name) == 0:
-                body[name] = 1
+    for name in ("max_tokens", "max_completion_tokens", "max_tool_calls"):
+        if body.get(name) == 0:
+            body[name] = 1
     if path == "/responses":
         for name in _STATEFUL:
             body.pop(name, None)

@@ -30,6 +30,7 @@ from tests.simulator.answers import (
     vector,
     wanted_tool,
 )
+from tests.simulator.command import ostiary
 from tests.simulator.gateway import Gateway, upstream_settings
 from tests.simulator.upstream import Received, Upstream, stream
 
@@ -76,6 +77,12 @@ class Played:
         told = self.told[act]
         assert not (isinstance(told, dict) and "failed" in told), told
         return told
+
+
+def own_key(gateway: Gateway, user: str) -> str:
+    """A key of a person of her own, whose limit no one else uses up."""
+    made = ostiary(gateway.home, "keys", "create", "--user", user, "--name", "node", "--json")
+    return made.json["apiKey"]
 
 
 def unavailable(reason: str) -> None:
@@ -153,7 +160,7 @@ def played(request, node, upstream, gateway, limited) -> Played:
         "key": key,
         "wrongKey": key[:30] + ("1" if key[30] != "1" else "2") + key[31:],
         "limitedUrl": limited.url,
-        "limitedKey": limited.new_key(request.param)["apiKey"],
+        "limitedKey": own_key(limited, request.param),
         "model": MODEL,
         "embedder": EMBEDDER,
         "questions": QUESTIONS,
@@ -311,6 +318,11 @@ def test_policy_refuses_responses_in_the_same_words(responding):
     assert refusal["natural"], refusal
     assert (refusal["status"], refusal["code"]) == (400, "content_filter")
     assert "credit_card" in refusal["message"]
+
+
+@pytest.mark.parametrize("played", ["azure-rest"], indirect=True)
+def test_the_model_behind_the_endpoint_is_described(played):
+    assert {"model_name", "model_type", "model_provider_name"} <= set(played.of("info"))
 
 
 @pytest.mark.parametrize("played", ["openai", "azure-openai"], indirect=True)
