@@ -62,5 +62,16 @@ lock: .venv-test/.ready
 	@scripts/setup .venv-test requirements/test.txt
 	@touch $@
 
-test: $(TESTED)
+.venv-clients/.ready: requirements/clients.txt requirements/bootstrap.txt scripts/setup
+	@scripts/setup .venv-clients requirements/clients.txt alone
+	@touch $@
+
+# Two packages that semantic-kernel needs are published as source alone.
+.venv-clients-openai2/.ready: requirements/clients-openai2.txt requirements/bootstrap.txt scripts/setup
+	@scripts/setup .venv-clients-openai2 requirements/clients-openai2.txt alone \
+		--no-binary pybars4 --no-binary pymeta3
+	@touch $@
+
+$(NODE_CLIENTS)/node_modules/.ready: $(addprefix $(NODE_CLIENTS)/,package.json package-lock.json .npmrc)
+	@npm ci --prefix $(NODE_CLIENTS) --ignore-scripts --no-audit --no-fund
 	@touch $@

@@ -42,7 +42,7 @@ CLIENTS = {
     "azure-rest": ("azure-rest.mjs",),
     "vercel": ("vercel.mjs",),
 }
-WITH_RESPONSES = ["openai", "azure-openai", "vercel"]
+
 CHAT_PATHS = {"/v1/chat/completions", "/v1/responses", "/v1/embeddings"}
 
 CONVERSATION = {
@@ -181,12 +181,9 @@ def played(request, node, upstream, gateway, limited) -> Played:
     return Played(request.param, json.loads(done.stdout), list(upstream.received))
 
 
-@pytest.fixture
-def responding(played) -> Played:
-    """The run of a client that has the responses API."""
-    if played.client not in WITH_RESPONSES:
-        pytest.skip(f"{played.client} has no responses API")
-    return played
+with_responses = pytest.mark.parametrize(
+    "played", ["openai", "azure-openai", "vercel"], indirect=True
+)
 
 
 def asked(played: Played, path: str, *, streamed: bool = False) -> list[list[dict[str, str]]]:
@@ -286,35 +283,48 @@ def test_the_key_and_what_clients_add_stay_at_the_gateway(played, gateway):
         assert gateway.key not in json.dumps(received.headers)
 
 
-def test_a_conversation_through_responses_arrives_word_for_word_both_ways(responding):
-    assert responding.of("responses") == ANSWERS
-    assert asked(responding, "/v1/responses")[: len(QUESTIONS)] == dialogue()
+@with_responses
+def test_a_conversation_through_responses_arrives_word_for_word_both_ways(played):
+    assert played.of("responses") == ANSWERS
+    assert asked(played, "/v1/responses")[: len(QUESTIONS)] == dialogue()
 
 
-def test_a_streamed_conversation_through_responses_does_too(responding):
-    assert responding.of("responsesStreamed") == ANSWERS
-    assert asked(responding, "/v1/responses", streamed=True) == dialogue()
+@with_responses
+def test_a_streamed_conversation_through_responses_does_too(played):
+    assert played.of("responsesStreamed") == ANSWERS
+    assert asked(played, "/v1/responses", streamed=True) == dialogue()
 
 
-def test_responses_are_never_kept_by_the_provider(responding):
-    bodies = [r.body for r in responding.received if r.path == "/v1/responses"]
+@with_responses
+def test_responses_are_never_kept_by_the_provider(played):
+    bodies = [r.body for r in played.received if r.path == "/v1/responses"]
     assert [body["store"] for body in bodies] == [False] * len(bodies)
     assert len(bodies) >= 2 * len(QUESTIONS)
 
 
-def test_a_tool_call_through_responses_goes_round(responding):
-    came = responding.of("responsesTool")
+@with_responses
+def test_a_tool_call_through_responses_goes_round(played):
+    came = played.of("responsesTool")
     assert (came["name"], came["said"]) == (TOOL["name"], FROM_THE_TOOL)
     assert json.loads(came["arguments"]) == {"place": PLACE}
-    bodies = [r.body for r in responding.received if r.path == "/v1/responses"]
+    bodies = [r.body for r in played.received if r.path == "/v1/responses"]
     question, call, result = [b for b in bodies if b.get("tools")][-1]["input"]
     assert spoken(question) == TOOL["question"]
     assert (call["type"], json.loads(call["arguments"])) == ("function_call", {"place": PLACE})
     assert (result["call_id"], result["output"]) == (call["call_id"], TOOL["result"])
 
 
-def test_policy_refuses_responses_in_the_same_words(responding):
-    refusal = responding.of("responsesPolicy")
+@pytest.mark.parametrize("played", ["vercel"], indirect=True)
+def test_an_answer_that_no_one_kept_cannot_be_referred_to(played):
+    refusal = played.of("referred")
+    assert refusal["natural"], refusal
+    assert (refusal["status"], refusal["code"]) == (400, "stateful_not_supported")
+    assert "send the whole input" in refusal["message"]
+
+
+@with_responses
+def test_policy_refuses_responses_in_the_same_words(played):
+    refusal = played.of("responsesPolicy")
     assert refusal["natural"], refusal
     assert (refusal["status"], refusal["code"]) == (400, "content_filter")
     assert "credit_card" in refusal["message"]

@@ -101,6 +101,16 @@ await play({
   responsesTool: ({ url, key, model, tool: asked }) =>
     callTool(connect(url, key).responses(model), asked, { azure: { store: false } }),
 
+  // Without it the package refers to the answer by its id, as if the provider had kept it.
+  referred: ({ url, key, model: name, questions }) =>
+    refused(async () => {
+      const model = connect(url, key).responses(name);
+      const messages = user(questions[0]);
+      const first = await generateText({ model, messages, maxRetries: 0 });
+      messages.push(...first.response.messages, ...user(questions[1]));
+      return ask(model, messages);
+    }, told),
+
   responsesPolicy: ({ url, key, model, card }) =>
     refused(() => ask(connect(url, key).responses(model), user(card)), told),
 });
