@@ -5,7 +5,11 @@
 .DEFAULT_GOAL := help
 
 LOCKS := requirements/bootstrap.txt pyproject.toml scripts/setup
+NODE_CLIENTS := tests/sdk/node
+NPM := $(shell command -v npm 2>/dev/null)
 TESTED := .venv-test/.ready .venv-clients/.ready .venv-clients-openai2/.ready
+# Where Node is missing the tests of its clients say so and are skipped.
+TESTED += $(if $(NPM),$(NODE_CLIENTS)/node_modules/.ready)
 EVAL ?= ../shared/eval
 BENCH ?= ../shared/bench
 ARGS ?=
@@ -66,4 +70,8 @@ lock: .venv-test/.ready
 .venv-clients-openai2/.ready: requirements/clients-openai2.txt requirements/bootstrap.txt scripts/setup
 	@scripts/setup .venv-clients-openai2 requirements/clients-openai2.txt alone \
 		--no-binary pybars4 --no-binary pymeta3
+	@touch $@
+
+$(NODE_CLIENTS)/node_modules/.ready: $(addprefix $(NODE_CLIENTS)/,package.json package-lock.json .npmrc)
+	@npm ci --prefix $(NODE_CLIENTS) --ignore-scripts --no-audit --no-fund
 	@touch $@
