@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 import msgspec  # noqa: E402
 
+from ostiary.answers.chat import ChatGuard  # noqa: E402
 from ostiary.assemble import Foundation, lay, new_request_id, raise_gateway  # noqa: E402
 from ostiary.config import load  # noqa: E402
 from ostiary.edge import render  # noqa: E402
@@ -38,7 +39,6 @@ from ostiary.stages.authz import permit  # noqa: E402
 from ostiary.stages.budget import fund, reserve, settle  # noqa: E402
 from ostiary.stages.check import check  # noqa: E402
 from ostiary.stages.detect import detect  # noqa: E402
-from ostiary.stages.guard import AnswerGuard  # noqa: E402
 from ostiary.wire.tokens import estimate  # noqa: E402
 
 CALLS = 20
@@ -113,10 +113,10 @@ class Course:
         reservation = await timed("budget: reserve", lambda: reserve(checked, parts.budget))
         event = answer()
         copying = await timed("(copy)", lambda: copy.deepcopy(event)) and self._costs.pop("(copy)")
-        guard = AnswerGuard(parts.policy, estimate(screened.body))
+        guard = ChatGuard(parts.policy, estimate(screened.body))
         released = await timed(
             "guard",
-            lambda: AnswerGuard(parts.policy, 1).whole(copy.deepcopy(event)),
+            lambda: ChatGuard(parts.policy, 1).whole(copy.deepcopy(event)),
         )
         self._costs["guard"] -= copying
         ledger = parts.ledger

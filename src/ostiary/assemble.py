@@ -346,7 +346,8 @@ def _operations(
     foundation: Foundation, models: Mapping[str, Model], keeper: Keeper
 ) -> Mapping[str, Operation]:
     conversations = Conversations(foundation.store, keeper, foundation.ledger)
-    catalogue = Models(models, foundation.ledger)
+    rules = Rules(tuple(models), foundation.settings.policy.opaque)
+    catalogue = Models(models, foundation.ledger, rules.default_model)
     return {
         "conversations.list": conversations.list,
         "conversations.read": conversations.read,
@@ -356,6 +357,7 @@ def _operations(
         "keys.revoke": foundation.keys.revoke,
         "models.list": catalogue.list,
         "models.read": catalogue.read,
+        "models.info": catalogue.info,
     }
 
 

@@ -7,6 +7,7 @@ OstiaryError
 └── Refusal                 an answer for the caller; carries status, layer, rule and public text
     ├── MalformedRequest    400   admit, check: the request is not what the route takes
     ├── PolicyViolation     400   detect: the policy blocks what was found
+    ├── ProviderFiltered    400   forward: the model's own filter blocks the prompt
     ├── Unauthenticated     401   authn: no credential, or one that proves nothing
     ├── Forbidden           403   authz: known, but not allowed
     ├── NotFound            404   no such path or object (or it belongs to somebody else)
@@ -97,7 +98,34 @@ class PolicyViolation(Refusal):
     """400: the policy blocks what was found."""
 
     status, title = 400, "Blocked by policy"
-    kind, code = "invalid_request_error", "policy_violation"
+    kind, code = "invalid_request_error", "content_filter"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        layer: str,
+        rule: str,
+        findings: Sequence[str] = (),
+        blocked: Sequence[str] = (),
+    ) -> None:
+        """`blocked` are the kinds that the policy blocks, of those in `findings`."""
+        super().__init__(message, layer=layer, rule=rule, findings=findings)
+        self.blocked = tuple(blocked)
+
+
+class ProviderFiltered(Refusal):
+    """400: the model's own content filter refused the prompt; `filter_result` says why."""
+
+    status, title = 400, "Blocked by the model's filter"
+    kind, code = "invalid_request_error", "content_filter"
+
+    def __init__(
+        self, message: str, *, layer: str, rule: str, filter_result: Mapping[str, object]
+    ) -> None:
+        """Take the verdicts, sanitised: category names, flags and severities."""
+        super().__init__(message, layer=layer, rule=rule)
+        self.filter_result = dict(filter_result)
 
 
 class Unauthenticated(Refusal):

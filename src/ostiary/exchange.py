@@ -42,6 +42,14 @@ class Face(StrEnum):
     OPENAI = "openai"
 
 
+class Dialect(StrEnum):
+    """Which of the model's interfaces a request speaks; upstream it is the same one."""
+
+    CHAT = "chat"
+    RESPONSES = "responses"
+    EMBEDDINGS = "embeddings"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a detector saw: a kind and a half-open range of code points; never the text itself."""
@@ -56,7 +64,8 @@ class Route:
     """One row of the route table.
 
     `permission` None on a route that is not `public` means: any credential that holds at least
-    one permission. `body_limit` is in bytes; 0 means that the route takes no body.
+    one permission. `body_limit` is in bytes; 0 means that the route takes no body. `azure` routes
+    say what the policy did in Azure's shapes too; with `default_model` a body may name no model.
     """
 
     method: str
@@ -67,13 +76,17 @@ class Route:
     public: bool = False
     converses: bool = False
     body_limit: int = 0
+    dialect: Dialect = Dialect.CHAT
+    azure: bool = False
+    default_model: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A request as the server hands it over. `read` gives the body, or raises past its limit.
 
-    `route` is None where nothing matched; `allowed` then holds the methods that the path has.
+    `route` is None where nothing matched; `allowed` then holds the methods that the path has, and
+    `stateful` says that it asks for an object that a provider would keep.
     """
 
     request_id: str
@@ -85,6 +98,7 @@ class Arrival:
     headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     peer: str = field(repr=False)
     read: Callable[[int], Awaitable[bytes]] = field(repr=False)
+    stateful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +225,7 @@ class Funded:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A conversation request whose fields are valid; `body` is an OpenAI chat request tree."""
+    """A request for a model whose fields are valid; `body` is a tree of the route's dialect."""
 
     funded: Funded
     model: str
@@ -224,16 +238,25 @@ class Checked:
     conversation: str | None = None
     message: str = field(default="", repr=False)
 
+    @property
+    def route(self) -> Route:
+        """The row that the request matched."""
+        return self.funded.admitted.route
+
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """A checked request after the policy: `body` and `message` are what the model may see."""
+    """A checked request after the policy: `body` and `message` are what the model may see.
+
+    `warned` are the kinds that were altered, `personal` whether any personal data was found.
+    """
 
     checked: Checked
     body: dict[str, Any] = field(repr=False)
     message: str = field(default="", repr=False)
     findings: Mapping[str, int] = field(default_factory=dict)
     warned: tuple[str, ...] = ()
+    personal: bool = False
 
 
 @dataclass(slots=True)
@@ -259,3 +282,4 @@ class Call:
     body: dict[str, Any] = field(repr=False)
     stream: bool = False
     traceparent: str = ""
+    dialect: Dialect = Dialect.CHAT

@@ -54,10 +54,9 @@ from ostiary.stages.budget import (
 from ostiary.stages.check import Rules, Turn, check, with_history
 from ostiary.stages.detect import detect
 from ostiary.stages.forward import Model, forward
-from ostiary.stages.guard import AnswerGuard
+from ostiary.stages.guard import AnswerGuard, guard_answer
 from ostiary.stages.keep import Keeper, Thread
 from ostiary.stages.ledger import Ledger, agent_of, unavailable
-from ostiary.wire.tokens import estimate
 
 log = structlog.get_logger("ostiary")
 
@@ -89,8 +88,20 @@ class Answer:
     screened: Screened
     limits: tuple[Limit, ...]
     events: Started = field(repr=False)
-    usage: Callable[[], Usage] = field(repr=False)
+    guard: AnswerGuard = field(repr=False)
     conversation: str | None = None
+
+    def usage(self) -> Usage:
+        """Tokens so far."""
+        return self.guard.usage
+
+    def blocked(self) -> bool:
+        """Whether the policy ended the answer, so far."""
+        return self.guard.blocked
+
+    def filters(self) -> dict[str, dict[str, bool]]:
+        """What was found and done so far, as Azure's `content_filter_results` say it."""
+        return self.guard.filter_results
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +263,7 @@ class _Exchange:
         self._screened = screened
         self._reservation = reservation
         self._thread = thread
-        self._guard = AnswerGuard(parts.policy, estimate(screened.body))
+        self._guard = guard_answer(screened, parts.policy)
         self._said: list[str] = []
         self._asked = False
         self._open = True
@@ -268,7 +279,7 @@ class _Exchange:
             screened=self._screened,
             limits=(*self._screened.checked.funded.limits, self._reservation.limit),
             events=Started(first, events),
-            usage=lambda: self._guard.usage,
+            guard=self._guard,
             conversation=self._thread.id if self._thread else None,
         )
 
@@ -324,8 +335,6 @@ class _Exchange:
         await self._conclude()
         for released in tail:
             yield released
-        if self._screened.checked.include_usage:
-            yield self._guard.usage_event()
 
     def _hear(self, event: Mapping[str, Any], field_name: str) -> None:
         """Gather what is to be kept: the text of the first choice."""

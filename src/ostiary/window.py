@@ -89,6 +89,19 @@ class Window:
         self._forget()
         return out
 
+    @property
+    def holds(self) -> bool:
+        """Whether text waits for a verdict."""
+        return bool(self._text) and not self._stopped
+
+    def flush(self) -> str:
+        """Give out what is held, though it is not decided, because something else goes first.
+
+        What follows is still judged together with it: of a finding that goes over this point, the
+        part behind it is covered.
+        """
+        return self._release(self._released + len(self._text))
+
     def close(self) -> str:
         """The text ends here; give back the rest."""
         for reader in self._readers:
@@ -152,7 +165,9 @@ class Window:
             self._blocked_at = start
             self._block_done = found.start + first + self._base
         if not self._stopped:
-            decided = Decided(Finding(found.kind, start, end), action)
+            # Of a value that began before a flush, no part is left to show.
+            shown = Action.REDACT if action is Action.MASK and start < self._released else action
+            decided = Decided(Finding(found.kind, start, end), shown)
             if made := cover(self._text, decided, self._released):
                 self._covers.append(made)
 
@@ -161,7 +176,8 @@ class Window:
         if self._stopped:
             end = self._released
         elif self._blocked_at is not None and self._blocked_at < end:
-            end, self._stopped = self._blocked_at, True
+            end, self._stopped = max(self._blocked_at, self._released), True
+        end = max(end, self._released)
         size = end - self._released
         out, self._in_marker = render(
             self._text[:size], self._covers, self._released, self._in_marker

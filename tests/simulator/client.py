@@ -117,12 +117,17 @@ def check_problem_body(body: dict[str, Any], status: int, *, native: bool = Fals
 
 
 def events(raw: bytes) -> list[Any]:
-    """The events of a stream as this gateway writes them: decoded JSON, or "[DONE]"."""
+    """The events of a stream as this gateway writes them: decoded JSON, or "[DONE]".
+
+    An event that has a name says the same in its `type`.
+    """
     frames = raw.split(b"\n\n")
     assert frames.pop() == b"", "a stream ends with a blank line"
     found = []
-    for frame in frames:
+    for whole in frames:
+        name, _, frame = whole.rpartition(b"\n")
         assert frame.startswith(b"data: ")
         data = frame.removeprefix(b"data: ")
         found.append("[DONE]" if data == b"[DONE]" else json.loads(data))
+        assert not name or name == b"event: " + found[-1]["type"].encode()
     return found

@@ -18,7 +18,7 @@ from tests.simulator.gateway import Gateway, upstream_settings
 from tests.simulator.upstream import Upstream
 from tests.vectors import parameters
 
-COMPLETIONS = "/v1/chat/completions"
+COMPLETIONS, RESPONSES = "/v1/chat/completions", "/v1/responses"
 LATER_KINDS = ("GITHUB_TOKEN-",)
 BETWEEN_WRITES = 0.001
 SHORTEST_PREFIX = 8
@@ -49,7 +49,7 @@ def kind_of(case: dict[str, Any]) -> str:
 
 
 def is_served(case: dict[str, Any]) -> bool:
-    return case["endpoint"] == COMPLETIONS and not case["id"].startswith(LATER_KINDS)
+    return case["endpoint"] in {COMPLETIONS, RESPONSES} and not case["id"].startswith(LATER_KINDS)
 
 
 def writes(case: dict[str, Any]) -> list[bytes]:
@@ -115,7 +115,9 @@ def test_nothing_of_a_value_arrives(gateway, upstream, case, prompt):
     upstream.received.clear()
     upstream.behave(replaying(case))
     body = chat(PROMPTS[prompt], stream=True)
-    answered = send(gateway.url, "POST", COMPLETIONS, body, bearer(gateway.key))
+    if case["endpoint"] == RESPONSES:
+        body = {"model": "gpt-4o", "input": PROMPTS[prompt], "stream": True}
+    answered = send(gateway.url, "POST", case["endpoint"], body, bearer(gateway.key))
 
     if answered.headers["content-type"] == "text/event-stream":
         parts = [part for part in events(answered.body) if part != "[DONE]"]
@@ -128,7 +130,9 @@ def test_nothing_of_a_value_arrives(gateway, upstream, case, prompt):
     for received in upstream.received:
         for value in ("ada.king@example.org", "536-90-4399", "5555 5555 5555 4444"):
             assert value.encode() not in received.raw
-    if answered.status == 200 and kind_of(case) not in BROKEN and case["id"] != "giant-event":
+    if case["endpoint"] == RESPONSES:
+        assert parts[-1]["type"] == "response.completed"
+    elif answered.status == 200 and kind_of(case) not in BROKEN and case["id"] != "giant-event":
         reasons = [c["finish_reason"] for part in parts for c in part.get("choices", ())]
         assert {reason for reason in reasons if reason} <= {"stop", "tool_calls"}
         assert any(reasons)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ostiary.edge import problem, render
-from ostiary.edge.routes import Match, Table
+from ostiary.edge.routes import Match, Table, face_of, names_stored_objects
 from ostiary.errors import MalformedRequest, RequestTimeout, TooLarge
 from ostiary.exchange import Arrival, Face, Limit
 from ostiary.pipeline import Answer, Done, Pipeline, Refused
@@ -69,7 +69,12 @@ class Application:
         match = self._edge.table.match(scope["method"], scope["path"])
         arrival = _arrival(scope, receive, request_id, match)
         reply = _Reply(
-            send, receive, request_id, _face(scope["path"]), self._edge.pipeline.standing
+            send,
+            receive,
+            request_id,
+            face_of(scope["path"]),
+            match.route is not None and match.route.azure,
+            self._edge.pipeline.standing,
         )
         leave_with(scope, asyncio.current_task())
         # Cancelled means that the client left or the drain is over: nobody hears what follows.
@@ -97,10 +102,6 @@ def leave_with(scope: Scope, task: asyncio.Task[Any] | None) -> None:
         scope[LEAVE] = task.cancel
 
 
-def _face(path: str) -> Face:
-    return Face.NATIVE if path.startswith("/api/") else Face.OPENAI
-
-
 def _arrival(scope: Scope, receive: Receive, request_id: str, match: Match) -> Arrival:
     headers = tuple(scope["headers"])
     client = scope.get("client")
@@ -109,6 +110,7 @@ def _arrival(scope: Scope, receive: Receive, request_id: str, match: Match) -> A
         method=scope["method"],
         route=match.route,
         allowed=match.allowed,
+        stateful=match.route is None and names_stored_objects(scope["path"]),
         params=match.params,
         query=scope["query_string"],
         headers=headers,
@@ -189,12 +191,14 @@ class _Reply:
         receive: Receive,
         request_id: str,
         face: Face,
+        azure: bool,
         standing: tuple[Limit, ...],
     ) -> None:
         self._send = send
         self._receive = receive
         self._request_id = request_id
         self._face = face
+        self._azure = azure
         self._standing = render.limit_headers(standing)
         self._begun = False
 
@@ -202,7 +206,7 @@ class _Reply:
         if self._begun:
             return
         refusal = refused.refusal
-        body = problem.body(refusal, self._request_id, self._face)
+        body = problem.body(refusal, self._request_id, self._face, azure=self._azure)
         headers = {**render.limit_headers(refused.limits), **problem.headers(refusal)}
         closes = "Connection" in headers
         await self.whole(

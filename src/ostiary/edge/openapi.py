@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ostiary.edge.schemas import REF, STRING, schemas
-from ostiary.exchange import Face, Route
+from ostiary.exchange import Dialect, Face, Route
 from ostiary.operations.conversations import MOST
 
 _PROBLEM = "application/problem+json"
@@ -27,10 +27,19 @@ _SUMMARIES = {
     "keys.revoke": "Revoke an API key; it is dead at its next request.",
     "chat.completions": "OpenAI chat completions; whole, or streamed as server-sent events.",
     "models.list": "The models that may be named.",
+    "responses": "OpenAI responses; whole, or streamed as server-sent events. Nothing is stored.",
+    "embeddings": "Embeddings of texts.",
     "models.read": "One model.",
+    "models.info": "What kind of model answers.",
 }
 
-_BODIES = {"chat": "ChatRequest", "keys.create": "NewKey", "chat.completions": "CompletionRequest"}
+_BODIES = {
+    "chat": "ChatRequest",
+    "keys.create": "NewKey",
+    "chat.completions": "CompletionRequest",
+    "responses": "ResponseRequest",
+    "embeddings": "EmbeddingRequest",
+}
 _ANSWERS = {
     "livez": "State",
     "readyz": "State",
@@ -44,6 +53,9 @@ _ANSWERS = {
     "chat.completions": "Completion",
     "models.list": "ModelList",
     "models.read": "Model",
+    "models.info": "ModelInfo",
+    "responses": "Response",
+    "embeddings": "EmbeddingList",
 }
 _EMPTY = frozenset({"conversations.delete", "keys.revoke"})
 
@@ -79,7 +91,10 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.permission is not None:
         described["x-permission"] = route.permission.value
     if route.operation in _BODIES:
-        described["requestBody"] = {"required": True, "content": _json(_BODIES[route.operation])}
+        name = _BODIES[route.operation]
+        if "deployment" in _PARAMETER.findall(route.path) or route.default_model:
+            name = f"Deployment{name}"
+        described["requestBody"] = {"required": True, "content": _json(name)}
     return described
 
 
@@ -102,7 +117,7 @@ def _responses(route: Route) -> dict[str, Any]:
     else:
         status = "201" if route.operation == "keys.create" else "200"
         content = _json(_ANSWERS[route.operation])
-        if route.converses:
+        if route.converses and route.dialect is not Dialect.EMBEDDINGS:
             content["text/event-stream"] = {"schema": STRING}
         responses[status] = {"description": "Done.", "content": content}
     statuses = [] if route.public else ["400", "401", "403", "404", "421", "429", "503"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from ostiary.edge.azure import inner_error
 from ostiary.errors import Refusal
 from ostiary.exchange import Face
 from ostiary.pipeline import Refused, explain
@@ -21,8 +22,8 @@ log = structlog.get_logger("ostiary")
 CONTENT_TYPE = "application/problem+json"
 
 
-def body(refusal: Refusal, request_id: str, face: Face) -> dict[str, Any]:
-    """The body of a refusal in the shape of a face."""
+def body(refusal: Refusal, request_id: str, face: Face, *, azure: bool = False) -> dict[str, Any]:
+    """The body of a refusal in the shape of a face; on Azure's paths with Azure's `innererror`."""
     error: Any = refusal.message
     if face is Face.OPENAI:
         error = {
@@ -31,6 +32,9 @@ def body(refusal: Refusal, request_id: str, face: Face) -> dict[str, Any]:
             "code": refusal.public_code,
             "param": refusal.param,
         }
+        inner = inner_error(refusal) if azure else None
+        if inner is not None:
+            error |= {"status": refusal.status, "innererror": inner}
     problem = {
         "error": error,
         "type": f"urn:ostiary:problem:{refusal.layer}:{refusal.rule}",
@@ -41,6 +45,8 @@ def body(refusal: Refusal, request_id: str, face: Face) -> dict[str, Any]:
         "layer": refusal.layer,
         "rule": refusal.rule,
     }
+    if face is Face.NATIVE:
+        problem["code"] = refusal.public_code
     if face is Face.NATIVE and refusal.details:
         problem["details"] = [dict(detail) for detail in refusal.details]
     return problem

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from ostiary.edge import problem
+from ostiary.edge import azure, problem
 from ostiary.errors import Refusal
-from ostiary.exchange import Face, Limit, Screened
+from ostiary.exchange import Dialect, Face, Limit, Screened
 from ostiary.pipeline import Answer, Event, text_of
 
 _encode = msgspec.json.Encoder().encode
@@ -29,29 +29,71 @@ def whole(answer: Answer, event: Event) -> bytes:
     """A whole answer in its face's shape; one that failed never gets this far."""
     if isinstance(event, Refusal):
         raise event
-    if answer.screened.checked.funded.admitted.route.face is Face.OPENAI:
-        return _encode(event)
+    route = answer.screened.checked.route
+    if route.face is Face.OPENAI:
+        return _encode(azure.annotated(answer, event) if route.azure else event)
     choices = event.get("choices") or [{}]
     body = _native_end(answer)
     body["response"] = text_of(choices[0].get("message") or {})
     return _encode(body)
 
 
-async def stream(answer: Answer) -> AsyncIterator[bytes]:
-    """A streamed answer as server-sent events; a refusal on the way ends it without [DONE]."""
-    admitted = answer.screened.checked.funded.admitted
-    native = admitted.route.face is Face.NATIVE
+def stream(answer: Answer) -> AsyncIterator[bytes]:
+    """A streamed answer as server-sent events; a refusal on the way ends it without an end."""
+    route = answer.screened.checked.route
+    if route.face is Face.NATIVE:
+        return _native(answer)
+    return _responses(answer) if route.dialect is Dialect.RESPONSES else _chunks(answer)
+
+
+async def _native(answer: Answer) -> AsyncIterator[bytes]:
     async for event in answer.events:
         if isinstance(event, Refusal):
-            yield _frame(problem.body(event, admitted.request_id, admitted.route.face))
+            yield _frame(_problem(answer, event))
             return
-        if not native:
-            yield _frame(event)
-        elif text := _delta(event):
+        if text := _delta(event):
             yield _frame({"delta": text})
-    if native:
-        yield _frame(_native_end(answer))
+    yield _frame(_native_end(answer))
     yield _DONE
+
+
+async def _chunks(answer: Answer) -> AsyncIterator[bytes]:
+    first = True
+    annotate = answer.screened.checked.route.azure
+    async for event in answer.events:
+        if isinstance(event, Refusal):
+            yield _frame(_problem(answer, event))
+            return
+        if not annotate:
+            yield _frame(event)
+            continue
+        for one in azure.annotated_events(answer, event, first=first):
+            yield _frame(one)
+        first = False
+    yield _DONE
+
+
+async def _responses(answer: Answer) -> AsyncIterator[bytes]:
+    """Typed events; what ends them early is the protocol's `error` event with our body in it."""
+    annotate = answer.screened.checked.route.azure
+    sequence = 0
+    async for event in answer.events:
+        if isinstance(event, Refusal):
+            body = _problem(answer, event)
+            told = {k: body["error"][k] for k in ("code", "message", "param")}
+            failed = {**body, **told, "type": "error", "sequence_number": sequence}
+            yield b"event: error\n" + _frame(failed)
+            return
+        sequence = event["sequence_number"] + 1
+        if annotate:
+            (event,) = azure.annotated_events(answer, event, first=False)  # noqa: PLW2901
+        yield b"event: " + event["type"].encode() + b"\n" + _frame(event)
+
+
+def _problem(answer: Answer, refusal: Refusal) -> dict[str, Any]:
+    admitted = answer.screened.checked.funded.admitted
+    route = admitted.route
+    return problem.body(refusal, admitted.request_id, route.face, azure=route.azure)
 
 
 def _frame(event: Mapping[str, Any]) -> bytes:

@@ -61,6 +61,8 @@ _MESSAGE = _object(
     },
     "role",
 )
+_TEXTS = {"oneOf": [STRING, {"type": "array", "items": STRING, "minItems": 1}]}
+_INPUT = {"oneOf": [STRING, {"type": "array", "items": {"type": "object"}, "minItems": 1}]}
 _KEY = {
     "keyId": _UUID,
     "name": STRING,
@@ -122,6 +124,14 @@ _FIXED: dict[str, Any] = {
     "Key": _object(_KEY),
     "KeyList": _object({"data": _list_of("Key")}, "data"),
     "Completion": {"type": "object", "description": "OpenAI's chat.completion."},
+    "Response": {"type": "object", "description": "OpenAI's response; its store is false."},
+    "EmbeddingList": {"type": "object", "description": "OpenAI's list of embeddings."},
+    "ModelInfo": _object(
+        dict.fromkeys(("model_name", "model_type", "model_provider_name"), STRING),
+        "model_name",
+        "model_type",
+        "model_provider_name",
+    ),
     "Model": _object({"id": STRING, "object": {"const": "model"}, "owned_by": STRING}),
     "ModelList": _object({"object": {"const": "list"}, "data": _list_of("Model")}, "data"),
     "State": _object({"status": STRING}),
@@ -167,4 +177,14 @@ def _named(models: Sequence[str]) -> dict[str, Any]:
             "model",
             "messages",
         ),
+        "DeploymentCompletionRequest": _object(
+            {"messages": {"type": "array", "items": _MESSAGE, "minItems": 1}}, "messages"
+        ),
+        "ResponseRequest": _object(
+            {"model": {"enum": list(models)}, "input": _INPUT}, "model", "input"
+        ),
+        "EmbeddingRequest": _object(
+            {"model": {"enum": list(models)}, "input": _TEXTS}, "model", "input"
+        ),
+        "DeploymentEmbeddingRequest": _object({"input": _TEXTS}, "input"),
     }

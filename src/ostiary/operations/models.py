@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ostiary.errors import NotFound
 from ostiary.exchange import Funded
 from ostiary.pipeline import Done
+from ostiary.stages.check import unknown_model
 from ostiary.stages.forward import Model
 from ostiary.stages.ledger import Ledger
 
@@ -19,6 +19,7 @@ class Models:
 
     models: Mapping[str, Model]
     ledger: Ledger
+    default_model: str
 
     async def list(self, funded: Funded) -> Done:
         """`{object: "list", data: [{id, object, created, owned_by}]}`."""
@@ -29,15 +30,27 @@ class Models:
         """One model, or 404."""
         model = self.models.get(funded.admitted.params["id"])
         if model is None:
-            raise NotFound(
-                "There is no such model; GET /v1/models lists those that there are.",
-                layer="check",
-                rule="model",
-                code="model_not_found",
-                param="model",
-            )
+            raise unknown_model()
         await self.ledger.commit(self.ledger.operation(funded.permitted))
         return Done(_described(model))
+
+    async def info(self, funded: Funded) -> Done:
+        """Azure AI inference's `{model_name, model_type, model_provider_name}`.
+
+        Of the deployment that the path names, else of the model that a request without one gets.
+        """
+        name = funded.admitted.params.get("deployment", self.default_model)
+        model = self.models.get(name)
+        if model is None:
+            raise unknown_model()
+        await self.ledger.commit(self.ledger.operation(funded.permitted))
+        return Done(
+            {
+                "model_name": model.name,
+                "model_type": "chat-completion",
+                "model_provider_name": model.provider.name,
+            }
+        )
 
 
 def _described(model: Model) -> dict[str, Any]:

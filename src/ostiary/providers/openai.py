@@ -19,10 +19,9 @@ import aiohttp
 import msgspec
 
 from ostiary.errors import ProviderFailed, ProviderSilent, ServiceUnavailable, TooManyRequests
-from ostiary.exchange import Call
-from ostiary.wire.openai_chat import MAX_CHOICES
+from ostiary.exchange import Call, Dialect
+from ostiary.wire.readings import AnswerShapeError, Reading, reading_of
 from ostiary.wire.sse import Parser, SseError
-from ostiary.wire.value_rules import is_integer
 
 LAYER = "forward"
 CALLS = 3
@@ -33,6 +32,11 @@ MAX_EVENT = 2 * 1024 * 1024
 _BACKOFF = (0.1, 0.4)
 # Not the strict decoder: what was decoded is written anew, so that nobody reads these bytes again.
 _WHOLE = msgspec.json.Decoder()
+_PATHS = {
+    Dialect.CHAT: "/chat/completions",
+    Dialect.RESPONSES: "/responses",
+    Dialect.EMBEDDINGS: "/embeddings",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +55,29 @@ class OpenAI:
         """Take the configured name and options; the pool opens with the first call."""
         self.name = name
         self._options = options
-        self._url = options.base_url.rstrip("/") + "/chat/completions"
+        self._base = options.base_url.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
 
     async def answer(self, call: Call) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the answer's events; see the port for what it guarantees."""
         response = await self._reach(call)
+        reading = reading_of(call.dialect)
         try:
             if response.content_type == "text/event-stream":
                 if not call.stream:
                     raise _failed("shape", "The model streamed where it was not asked to.")
-                async for event in self._events(response):
+                async for event in self._events(response, reading):
                     yield event
             else:
-                yield await self._whole(response)
+                yield await self._whole(response, reading)
         except TimeoutError as cause:
             raise _silent() from cause
         except aiohttp.ClientError as cause:
             raise _failed("broken", "The model's answer broke off.") from cause
         except SseError as cause:
             raise _failed("events", "The model's event stream cannot be read.") from cause
+        except AnswerShapeError as cause:
+            raise _failed(cause.rule, cause.message) from cause
         finally:
             response.close()
 
@@ -128,9 +135,11 @@ class OpenAI:
         secret = self._options.secret()
         if secret:
             headers["Authorization"] = f"Bearer {secret}"
-        return await self._pool().post(self._url, data=body, headers=headers, allow_redirects=False)
+        return await self._pool().post(
+            self._base + _PATHS[call.dialect], data=body, headers=headers, allow_redirects=False
+        )
 
-    async def _whole(self, response: aiohttp.ClientResponse) -> dict[str, Any]:
+    async def _whole(self, response: aiohttp.ClientResponse, reading: Reading) -> dict[str, Any]:
         if response.content_type != "application/json":
             raise _failed("not-json", "The model answered something that is not JSON.")
         data = bytearray()
@@ -138,17 +147,12 @@ class OpenAI:
             data += chunk
             if len(data) > MAX_ANSWER:
                 raise _failed("too-large", "The model's answer is too large.")
-        event = _decode(bytes(data))
-        choices = event["choices"]
-        if not choices or any(choice.get("message") is None for choice in choices):
-            raise _failed("incomplete", "The model's answer has no message.")
-        return event
+        return reading.whole(_decode(bytes(data)))
 
     async def _events(
-        self, response: aiohttp.ClientResponse
+        self, response: aiohttp.ClientResponse, reading: Reading
     ) -> AsyncGenerator[dict[str, Any], None]:
         parser = Parser(max_event_bytes=MAX_EVENT)
-        finished: dict[int, bool] = {}
         received = 0
         async for chunk in response.content.iter_any():
             received += len(chunk)
@@ -156,48 +160,18 @@ class OpenAI:
                 raise _failed("too-large", "The model's answer is too large.")
             for frame in parser.feed(chunk):
                 if frame.data.strip() == b"[DONE]":
-                    # The provider's own word that the answer is whole, if there was one at all.
-                    if not finished:
-                        raise _incomplete()
+                    reading.end(said_done=True)
                     return
-                event = _decode(frame.data)
-                _note_finished(event, finished)
-                yield event
+                yield reading.event(_decode(frame.data))
         parser.close()
-        if not finished or not all(finished.values()):
-            raise _incomplete()
+        reading.end(said_done=False)
 
 
-def _note_finished(event: dict[str, Any], finished: dict[int, bool]) -> None:
-    for choice in event["choices"]:
-        index = choice["index"]
-        finished[index] = finished.get(index, False) or choice.get("finish_reason") is not None
-
-
-def _decode(data: bytes) -> dict[str, Any]:
+def _decode(data: bytes) -> Any:
     try:
-        event = _WHOLE.decode(data)
+        return _WHOLE.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
         raise _failed("not-json", "The model answered something that is not JSON.") from cause
-    if not isinstance(event, dict) or event.get("error") is not None:
-        raise _failed("error", "The model reported an error.")
-    choices = event.get("choices") or []
-    if not isinstance(choices, list) or not all(map(_is_choice, choices)):
-        raise _failed("shape", "The model's answer has a shape that is not known.")
-    for position, choice in enumerate(choices):
-        choice.setdefault("index", position)
-    event["choices"] = choices
-    return event
-
-
-def _is_choice(choice: object) -> bool:
-    """Whether this is a choice whose index is an index and whose text is where it belongs."""
-    return (
-        isinstance(choice, dict)
-        and is_integer(choice.get("index", 0), 0, MAX_CHOICES)
-        and isinstance(choice.get("delta") or {}, dict)
-        and isinstance(choice.get("message") or {}, dict)
-    )
 
 
 def _again(status: int) -> bool:
@@ -226,10 +200,6 @@ def _refusal(
 
 def _failed(rule: str, message: str) -> ProviderFailed:
     return ProviderFailed(message, layer=LAYER, rule=f"provider-{rule}")
-
-
-def _incomplete() -> ProviderFailed:
-    return _failed("incomplete", "The model's answer ended too early.")
 
 
 def _silent() -> ProviderSilent:

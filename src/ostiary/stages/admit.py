@@ -81,6 +81,13 @@ def _unmatched(arrival: Arrival) -> NotFound | MethodNotAllowed:
         return MethodNotAllowed(
             f"This path takes {allow}.", layer=LAYER, rule="method", headers={"Allow": allow}
         )
+    if arrival.stateful:
+        return NotFound(
+            "Objects that a provider keeps (stored responses, files, batches, threads and the "
+            "like) are not served here: nothing is stored upstream, and nobody's can be read.",
+            layer=LAYER,
+            rule="stateful",
+        )
     return NotFound(
         "There is no such path; /openapi.json lists what there is.", layer=LAYER, rule="path"
     )

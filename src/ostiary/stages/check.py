@@ -1,4 +1,4 @@
-"""Validation: the field rules of each face. A valid request becomes one OpenAI chat request.
+"""Validation: the field rules of each dialect. A valid `/api/chat` becomes an OpenAI chat request.
 
 On `/api/chat` an unknown field is refused. On `/v1` unknown fields go through untouched, and
 every string in them is inspected like any other.
@@ -12,7 +12,9 @@ from typing import Any
 
 from ostiary.errors import MalformedRequest, NotFound
 from ostiary.exchange import Checked, Face, Funded
-from ostiary.wire import native, openai_chat
+from ostiary.wire import native
+from ostiary.wire.dialects import PARSERS
+from ostiary.wire.model_request import RequestRuleError
 
 LAYER = "check"
 _DEFAULT_MODEL = "gpt-4o"
@@ -99,34 +101,62 @@ def _native(funded: Funded, rules: Rules) -> Checked:
 
 
 def _openai(funded: Funded, rules: Rules) -> Checked:
+    route = funded.admitted.route
     try:
-        chat = openai_chat.parse(funded.admitted.body)
-    except openai_chat.RequestRuleError as cause:
-        raise MalformedRequest(str(cause), layer=LAYER, rule="fields", param=cause.field) from cause
-    if chat.model not in rules.models:
-        raise NotFound(
-            "There is no such model; GET /v1/models lists those that there are.",
-            layer=LAYER,
-            rule="model",
-            code="model_not_found",
-            param="model",
-        )
-    if chat.opaque and rules.opaque != "record":
+        asked = PARSERS[route.dialect](funded.admitted.body, path_model=_path_model(funded, rules))
+    except RequestRuleError as cause:
         raise MalformedRequest(
-            f"This gateway cannot inspect parts of the type {chat.opaque[0]} and refuses them "
-            '(policy.opaque = "refuse").',
-            layer=LAYER,
-            rule="opaque",
-            code="opaque_content",
-            param="messages",
-        )
+            str(cause), layer=LAYER, rule=cause.code or "fields", code=cause.code, param=cause.field
+        ) from cause
+    if asked.model not in rules.models:
+        raise unknown_model()
+    if asked.opaque and rules.opaque != "record":
+        raise _unreadable(asked.opaque[0])
     return Checked(
         funded=funded,
-        model=chat.model,
-        body=chat.body,
-        stream=chat.stream,
-        include_usage=chat.include_usage,
-        choices=chat.n,
-        max_tokens=chat.max_tokens,
-        opaque=chat.opaque,
+        model=asked.model,
+        body=asked.body,
+        stream=asked.stream,
+        include_usage=asked.include_usage,
+        choices=asked.n,
+        max_tokens=asked.max_tokens,
+        opaque=asked.opaque,
+    )
+
+
+def _path_model(funded: Funded, rules: Rules) -> str | None:
+    """The deployment of the path; on Foundry's `/models` a body without a model gets the default.
+
+    Where a path names the deployment it decides, whatever the body says, as it does at Azure: it
+    is what was authorised.
+    """
+    admitted = funded.admitted
+    if "deployment" in admitted.params:
+        return admitted.params["deployment"]
+    body = admitted.body
+    if admitted.route.default_model and isinstance(body, dict) and body.get("model") is None:
+        return rules.default_model
+    return None
+
+
+def unknown_model() -> NotFound:
+    """404 for a model or deployment that is not configured."""
+    return NotFound(
+        "There is no such model; GET /v1/models lists those that there are.",
+        layer=LAYER,
+        rule="model",
+        code="model_not_found",
+        param="model",
+    )
+
+
+def _unreadable(what: str) -> MalformedRequest:
+    place, _, kind = what.rpartition(":")
+    return MalformedRequest(
+        f"This gateway cannot inspect parts of the type {what} and refuses them "
+        '(policy.opaque = "refuse").',
+        layer=LAYER,
+        rule="opaque",
+        code="opaque_content",
+        param=place.partition("[")[0] or kind,
     )

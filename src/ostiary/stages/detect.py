@@ -24,7 +24,7 @@ from ostiary.exchange import Action, Checked, Face, Finding, Screened
 from ostiary.policy import ALTERING, Policy
 from ostiary.scanning import scan
 from ostiary.spans import Decided, apply
-from ostiary.wire.openai_chat import FIELD_NAMES
+from ostiary.wire.dialects import FIELD_NAMES
 from ostiary.wire.texts import KeyCollision, Place, replace, strings
 
 LAYER = "detect"
@@ -53,7 +53,8 @@ async def detect(checked: Checked, policy: Policy, threads: Executor) -> Screene
     """
     # Roles are from a list and the model is a configured name: neither is the caller's text.
     ours = {*_ROLES, checked.model}
-    places = [p for p in strings(checked.body, known_names=FIELD_NAMES) if p.text not in ours]
+    names = FIELD_NAMES[checked.route.dialect]
+    places = [p for p in strings(checked.body, known_names=names) if p.text not in ours]
     size = sum(len(place.text) for place in places)
     if size > MOST_TEXT:
         raise TooLarge("The request holds more than 2 MB of text.", layer=LAYER, rule="text-size")
@@ -86,6 +87,7 @@ def _screen(checked: Checked, policy: Policy, places: Iterable[Place]) -> Screen
         message=body["messages"][-1]["content"] if native else "",
         findings=dict(verdict.found),
         warned=verdict.kinds(Action.REDACT, Action.MASK),
+        personal=any(d.personal and d.kind in verdict.found for d in policy.detectors),
     )
 
 
@@ -143,6 +145,7 @@ def violation(kinds: tuple[str, ...], policy: Policy, found: Sequence[str]) -> P
         layer=LAYER,
         rule=kinds[0],
         findings=found,
+        blocked=kinds,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ostiary.exchange import Call, Screened
+from ostiary.exchange import Call, Dialect, Screened
 from ostiary.ports import Provider
 
 LAYER = "forward"
@@ -29,10 +29,16 @@ def forward(
     checked = screened.checked
     admitted = checked.funded.admitted
     model = models[checked.model]
+    dialect = checked.route.dialect
     body = {**screened.body, "model": model.upstream_name, "stream": checked.stream}
-    options = body.pop("stream_options", None) or {}
-    if checked.stream:
-        body["stream_options"] = {**options, "include_usage": True}
+    if dialect is Dialect.CHAT:
+        options = body.pop("stream_options", None) or {}
+        if checked.stream:
+            body["stream_options"] = {**options, "include_usage": True}
+    elif dialect is Dialect.EMBEDDINGS:
+        del body["stream"]
+    if dialect is Dialect.RESPONSES or body.get("store"):
+        body["store"] = False
     span = secrets.token_hex(8)
     return model.provider.answer(
         Call(
@@ -41,5 +47,6 @@ def forward(
             body=body,
             stream=checked.stream,
             traceparent=f"00-{admitted.trace.trace_id}-{span}-{admitted.trace.flags}",
+            dialect=dialect,
         )
     )

@@ -1,473 +1,65 @@
-"""Output checks: no text leaves before its window has been judged.
+"""Output checks: no text leaves before its window has been judged; by the answer's dialect.
 
-Every string of an answer, whatever its field, is text of a channel: a path through the answer,
-per choice and per tool call. Pieces of one channel are judged as the one text that a client would
-join, through a hold-back window (`window.py`), so that a verdict never depends on how the answer
-was cut. A text that is there whole is judged at once, which by the window's law comes to the same.
-
-What is not text is pinned or rebuilt: ids, names and types are emitted as first seen and after
-inspection; roles and finish reasons come from a list; of `usage` only numbers pass. `logprobs`
-would repeat the text beside the windows: they pass only in a whole answer that was not altered,
-and only where they hold that answer's text and nothing else that the policy would alter.
+The inspection itself is in `answers/`: what the windows are, which texts are one channel, and
+what a blocked answer looks like in its own wire shape.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
-from functools import lru_cache
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from ostiary.errors import ProviderFailed
-from ostiary.exchange import Action, Usage
+from ostiary.answers.chat import ChatGuard
+from ostiary.answers.embeddings import EmbeddingsGuard
+from ostiary.answers.responses import ResponsesGuard
+from ostiary.exchange import Dialect, Screened, Usage
 from ostiary.policy import Policy
-from ostiary.ports import Detector
-from ostiary.scanning import scan
-from ostiary.window import Settled, Window, judge_whole
-
-LAYER = "guard"
-MOST_CHANNELS = 4_096
-"""More separate texts than any client joins; each costs a window."""
-
-MOST_DEPTH = 64
-_SHORT_WORD = 64
-
-Path = tuple[str | int, ...]
-
-_ROLES = frozenset({"assistant", "tool", "function", "system", "user", "developer"})
-_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
-_PINNED = frozenset({"id", "object", "model", "system_fingerprint", "service_tier", "type", "name"})
-_FRAME = frozenset({"id", "object", "model", "system_fingerprint", "service_tier"})
-# Clients join the pieces of these; the others they replace.
-_JOINED = frozenset({"id", "name"})
-_KNOWN_KEYS = _PINNED | frozenset(
-    {
-        "annotations", "arguments", "audio", "choices", "content", "content_filter_results",
-        "created", "delta", "finish_reason", "function", "function_call", "index", "logprobs",
-        "message", "prompt_filter_results", "reasoning", "reasoning_content", "refusal", "role",
-        "text", "tool_calls", "usage",
-    }
-)  # fmt: skip
+from ostiary.wire.tokens import estimate
 
 
-class AnswerGuard:
+class AnswerGuard(Protocol):
     """Judges one answer. Feed it the provider's events; it says what may leave."""
-
-    def __init__(self, policy: Policy, prompt_tokens: int) -> None:
-        """Take the policy, and the prompt's estimate for providers that do not count."""
-        self._policy = policy
-        self._characters = 0
-        self._windows: dict[Path, Window | Settled] = {}
-        self._whole = False
-        self._pieced = False
-        self._pins: dict[Path, str] = {}
-        self._calls: dict[int, dict[str, int]] = {}
-        self._reasons: dict[int, str] = {}
-        self._frame: dict[str, Any] = {}
-        self._usage: dict[str, Any] | None = None
-        self._counted: Usage | None = None
-        self._prompt_tokens = prompt_tokens
 
     @property
     def usage(self) -> Usage:
-        """Tokens so far, as the provider counted them; else a quarter of the characters seen."""
-        return self._counted or Usage(self._prompt_tokens, self._characters // 4)
+        """Tokens so far."""
+        ...
 
     @property
     def findings(self) -> Mapping[str, int]:
         """How many findings of each kind the answer had."""
-        total: Counter[str] = Counter()
-        for window in self._windows.values():
-            total.update(window.findings)
-        return total
+        ...
 
     @property
     def blocked(self) -> bool:
         """Whether the policy ended the answer."""
-        return any(window.blocked for window in self._windows.values())
+        ...
+
+    @property
+    def filter_results(self) -> dict[str, dict[str, bool]]:
+        """What was found and done, as Azure's `content_filter_results` say it."""
+        ...
 
     def release(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         """What may leave of one event of a stream, now."""
-        self._count(event)
-        choices = event.get("choices") or []
-        for choice in choices:
-            if "message" in choice:
-                choice["delta"] = choice.pop("message")
-            self._number_calls(choice)
-            reason = choice.get("finish_reason")
-            if reason is not None:
-                self._reasons[choice["index"]] = reason if reason in _REASONS else "stop"
-        if not choices and not self._extra(event):
-            return []
-        released = self._judge_event(event)
-        released["object"] = "chat.completion.chunk"
-        return [released] if _says_something(released) else []
+        ...
 
     def finish(self) -> list[dict[str, Any]]:
-        """The rest of a stream that ended whole: held text, then a finish for each choice.
-
-        Where the policy ended it, a choice that was blocked, or that had not ended by itself,
-        loses what is held back: half a value looks like none.
-        """
-        cut = self.blocked
-        rest = self._rest(unfinished=not cut)
-        channels = itertools.chain(self._windows, self._pins)
-        indices = sorted({path[1] for path in channels if path[0] == "choices"} | {*self._reasons})
-        frame = {**self._frame, "object": "chat.completion.chunk"}
-        events = [{**frame, **rest}] if rest else []
-        for index in indices:
-            reason = self._reasons.get(int(index), "content_filter" if cut else "stop")
-            if self._choice_blocked(index):
-                reason = "content_filter"
-            events.append(
-                {**frame, "choices": [{"index": index, "delta": {}, "finish_reason": reason}]}
-            )
-        return events
-
-    def usage_event(self) -> dict[str, Any]:
-        """The chunk that tells the usage (`stream_options.include_usage`)."""
-        return {
-            **self._frame,
-            "object": "chat.completion.chunk",
-            "choices": [],
-            "usage": self._usage or self._usage_body(),
-        }
+        """The rest of a stream that ended whole or was blocked; empty where there was nothing."""
+        ...
 
     def whole(self, event: dict[str, Any]) -> dict[str, Any]:
         """A whole answer, judged."""
-        self._count(event)
-        for choice in event["choices"]:
-            reason = choice.get("finish_reason") or "stop"
-            self._reasons[choice["index"]] = reason if reason in _REASONS else "stop"
-        originals = [(choice.get("logprobs"), choice.get("message")) for choice in event["choices"]]
-        released = self._judge_at_once(event)
-        for path, window in self._windows.items():
-            _append(released, path, window.close())
-        altered = self._alters(self.findings)
-        for choice, (logprobs, message) in zip(released["choices"], originals, strict=True):
-            index = choice["index"]
-            blocked = self._choice_blocked(index)
-            choice["finish_reason"] = "content_filter" if blocked else self._reasons[index]
-            same = not altered and self._repeats(logprobs, message)
-            choice["logprobs"] = logprobs if same or self._policy.observes else None
-        released["usage"] = self._usage or self._usage_body()
-        return released
-
-    def _judge_at_once(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Judge every text of a whole answer by itself, unless some are pieces of one channel."""
-        self._whole = True
-        released = self._judge_event(event)
-        if self._pieced:
-            self._whole, self._characters = False, 0
-            self._windows.clear()
-            self._pins.clear()
-            released = self._judge_event(event)
-        return released
-
-    def _count(self, event: Mapping[str, Any]) -> None:
-        usage = event.get("usage")
-        if not isinstance(usage, dict):
-            return
-        self._usage = self._numbers(usage)
-        prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        if isinstance(prompt, int) and isinstance(completion, int):
-            self._counted = Usage(max(0, prompt), max(0, completion), estimated=False)
-
-    def _usage_body(self) -> dict[str, int]:
-        usage = self.usage
-        return {
-            "prompt_tokens": usage.prompt,
-            "completion_tokens": usage.completion,
-            "total_tokens": usage.total,
-        }
-
-    def _extra(self, event: Mapping[str, Any]) -> bool:
-        return any(key not in _KNOWN_KEYS or key == "prompt_filter_results" for key in event)
-
-    def _judge_event(self, event: dict[str, Any]) -> dict[str, Any]:
-        released: dict[str, Any] = {}
-        for key, value in event.items():
-            if key == "usage":
-                continue
-            if key == "choices":
-                released[key] = [self._judge_choice(choice) for choice in value]
-            elif key in _FRAME:
-                released[key] = self._frame[key] = self._pin((key,), value)
-            elif key == "created":
-                released[key] = self._frame[key] = value if isinstance(value, int) else 0
-            elif self._key_is_clean(key):
-                released[key] = self._judge(value, (key,))
-        return released
-
-    def _judge_choice(self, choice: dict[str, Any]) -> dict[str, Any]:
-        index = choice["index"]
-        released: dict[str, Any] = {"index": index}
-        for key, value in choice.items():
-            if key == "logprobs" and self._policy.observes:
-                released[key] = value
-            if key in {"index", "finish_reason", "logprobs"} or not self._key_is_clean(key):
-                continue
-            released[key] = self._judge(value, ("choices", index, key))
-        released["finish_reason"] = None
-        return released
-
-    def _judge(self, value: Any, path: Path) -> Any:
-        if isinstance(value, str):
-            return self._text(value, path)
-        if len(path) > MOST_DEPTH:
-            raise _shapeless("is nested too deep")
-        if isinstance(value, dict):
-            return {
-                key: self._judge(item, (*path, key))
-                for key, item in value.items()
-                if key != "logprobs" and self._key_is_clean(key)
-            }
-        if isinstance(value, list):
-            return [
-                self._judge(item, (*path, _step(item, position)))
-                for position, item in enumerate(value)
-            ]
-        return value
-
-    def _text(self, text: str, path: Path) -> Any:
-        name = path[-1]
-        if name == "role":
-            return text if text in _ROLES else "assistant"
-        if name in _PINNED:
-            again = name in _JOINED and path in self._pins
-            return None if again else self._pin(path, text)
-        self._characters += len(text)
-        window = self._windows.get(path)
-        if self._whole:
-            self._pieced = self._pieced or window is not None
-            return self._judge_text(path, text)
-        if not isinstance(window, Window):
-            window = Window(self._policy.detectors, self._policy.answers)
-            self._keep(path, window)
-        return window.feed(text)
-
-    def _judge_text(self, path: Path, text: str) -> str:
-        released, verdict = judge_whole(text, self._policy.detectors, self._policy.answers)
-        self._keep(path, verdict)
-        return released
-
-    def _keep(self, path: Path, channel: Window | Settled) -> None:
-        if len(self._windows) >= MOST_CHANNELS:
-            raise _shapeless("has too many parts")
-        self._windows[path] = channel
-
-    def _pin(self, path: Path, value: Any) -> Any:
-        """The first value that says something; an empty one before it binds nobody (Azure)."""
-        if not isinstance(value, str):
-            return None
-        pinned = self._pins.get(path)
-        if pinned is None and value:
-            known = path[-1] != "id" and self._passes_as_word(value)
-            pinned = value if known else self._judge_text((*path, "pinned"), value)
-            self._pins[path] = pinned
-        return pinned or ""
-
-    def _passes_as_word(self, word: str) -> bool:
-        return len(word) <= _SHORT_WORD and _finds_nothing(word, self._policy.detectors)
-
-    def _key_is_clean(self, key: str) -> bool:
-        """Whether a field name may pass: a known one, or one without anything to alter."""
-        return key in _KNOWN_KEYS or self._pin(("field name", key), key) == key
-
-    def _alters(self, kinds: Iterable[str]) -> bool:
-        return any(
-            self._policy.answers.get(kind) not in {None, Action.OBSERVE, Action.OFF}
-            for kind in kinds
-        )
-
-    def _repeats(self, logprobs: Any, message: Any) -> bool:
-        """Whether log probabilities say the message that was judged, and no more.
-
-        Alternatives are judged in their rank, one after the other, as a reader would join them.
-        """
-        if logprobs is None:
-            return True
-        if not isinstance(logprobs, dict) or not isinstance(message, dict):
-            return False
-        ranks: dict[int, list[str]] = {}
-        for name, tokens in logprobs.items():
-            if name not in {"content", "refusal"} or not _are_tokens(tokens, ranks):
-                return False
-            if tokens and "".join(t["token"] for t in tokens) != message.get(name):
-                return False
-        texts = map("".join, ranks.values())
-        return not self._alters(
-            f.kind for text in texts for f in scan(text, self._policy.detectors)
-        )
-
-    def _number_calls(self, choice: Mapping[str, Any]) -> None:
-        """Give tool calls that come without an index the one that their id or order says."""
-        delta = choice.get("delta")
-        calls = delta.get("tool_calls") if isinstance(delta, dict) else None
-        for call in calls if isinstance(calls, list) else ():
-            if isinstance(call, dict) and not isinstance(call.get("index"), int):
-                known = self._calls.setdefault(choice["index"], {})
-                name = call.get("id")
-                index = max(0, len(known) - 1)
-                if isinstance(name, str) and name:
-                    index = known.setdefault(name, len(known))
-                call["index"] = index
-
-    def _numbers(self, tree: Mapping[str, Any]) -> dict[str, Any]:
-        """The numbers of a usage object, nested ones too; whatever else stands there is dropped."""
-        kept: dict[str, Any] = {}
-        for key, value in tree.items():
-            if not self._key_is_clean(key):
-                continue
-            if isinstance(value, dict):
-                kept[key] = self._numbers(value)
-            elif isinstance(value, int | float) and not isinstance(value, bool):
-                kept[key] = value
-        return kept
-
-    def _choice_blocked(self, index: str | int) -> bool:
-        return any(
-            window.blocked
-            for path, window in self._windows.items()
-            if path[:2] == ("choices", index) or path[0] != "choices"
-        )
-
-    def _rest(self, *, unfinished: bool) -> dict[str, Any]:
-        """One event with what every window still held, each at its path.
-
-        A blocked choice says nothing more, and one that had not ended by itself only where
-        `unfinished` lets it.
-        """
-        held = {path: window.close() for path, window in self._windows.items()}
-        rest: dict[str, Any] = {}
-        for path, text in held.items():
-            index = path[1] if path[0] == "choices" else ""
-            if not text or path[-1] == "pinned" or not (unfinished or index in self._reasons):
-                continue
-            if not self._choice_blocked(index):
-                _place(rest, path, text)
-        for choice in rest.get("choices", ()):
-            choice["finish_reason"] = None
-        if rest:
-            rest.setdefault("choices", [])
-        return rest
+        ...
 
 
-def _shapeless(what: str) -> ProviderFailed:
-    return ProviderFailed(f"The model's answer {what}.", layer=LAYER, rule="answer-shape")
-
-
-@lru_cache(maxsize=512)
-def _finds_nothing(word: str, detectors: tuple[Detector, ...]) -> bool:
-    """Whether no detector finds anything in a short word that comes again with every answer."""
-    return not scan(word, detectors)
-
-
-def _step(item: Any, position: int) -> str | int:
-    """The step of a path into a list: an item's own index, its place, or one channel for all.
-
-    Pieces of text in a list (content parts, plain strings) are joined by those who read them, so
-    they share a channel.
-    """
-    if isinstance(item, str) or (isinstance(item, dict) and isinstance(item.get("text"), str)):
-        return "*"
-    index = item.get("index") if isinstance(item, dict) else None
-    return index if isinstance(index, int) else position
-
-
-def _says_something(event: Mapping[str, Any]) -> bool:
-    """Whether a chunk still carries anything but empty text."""
-    for key in event:
-        if key not in _KNOWN_KEYS or key == "prompt_filter_results":
-            return True
-    return any(
-        _carries(value)
-        for choice in event["choices"]
-        for key, value in choice.items()
-        if key not in {"index", "finish_reason"}
-    )
-
-
-def _carries(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_carries(item) for key, item in value.items() if key not in {"index", "type"})
-    if isinstance(value, list):
-        return any(_carries(item) for item in value)
-    return value not in (None, "")
-
-
-def _are_tokens(tokens: Any, ranks: dict[int, list[str]]) -> bool:
-    """Whether this is a list of OpenAI's tokens; gathers the alternatives of each rank."""
-    if tokens is None:
-        return True
-    if not isinstance(tokens, list):
-        return False
-    for token in tokens:
-        if not _is_token(token, {"token", "logprob", "bytes", "top_logprobs"}):
-            return False
-        others = token.get("top_logprobs") or []
-        if not isinstance(others, list):
-            return False
-        for rank, other in enumerate(others):
-            if not _is_token(other, {"token", "logprob", "bytes"}):
-                return False
-            ranks.setdefault(rank, []).append(other["token"])
-    return True
-
-
-def _is_token(token: Any, fields: AbstractSet[str]) -> bool:
-    """Whether this holds a token, its number, and as bytes the same text."""
-    if not isinstance(token, dict) or not fields >= token.keys():
-        return False
-    text, said = token.get("token"), token.get("bytes")
-    number = token.get("logprob")
-    return (
-        isinstance(text, str)
-        and (number is None or isinstance(number, int | float))
-        and (said is None or said == list(text.encode("utf-8", "surrogatepass")))
-    )
-
-
-def _reach(tree: Any, path: Path) -> tuple[Any, str | int]:
-    """The container of a path's last step, made where it is missing, and that step."""
-    node = tree
-    for step, following in itertools.pairwise(path):
-        into_list = following == "*" or isinstance(following, int)
-        if isinstance(node, list):
-            node = _item(node, step, into_list=into_list)
-        else:
-            node = node.setdefault(step, [] if into_list else {})
-    return node, path[-1]
-
-
-def _item(items: list[Any], step: str | int, *, into_list: bool) -> Any:
-    if step == "*":
-        if not items:
-            items.append([] if into_list else {"type": "text"})
-        return items[-1]
-    for position, item in enumerate(items):
-        if isinstance(item, dict) and item.get("index", position) == step:
-            return item
-    items.append({"index": step})
-    return items[-1]
-
-
-def _place(tree: dict[str, Any], path: Path, text: str) -> None:
-    node, last = _reach(tree, path)
-    if isinstance(node, list):
-        node.append(text)
-    else:
-        node[last] = text
-
-
-def _append(tree: dict[str, Any], path: Path, text: str) -> None:
-    """Append held text to the last string of a channel in a whole answer."""
-    if not text or path[-1] == "pinned":
-        return
-    node, last = _reach(tree, path)
-    if isinstance(node, list):
-        node[-1] += text
-    else:
-        node[last] = (node.get(last) or "") + text
+def guard_answer(screened: Screened, policy: Policy) -> AnswerGuard:
+    """The guard of an exchange's answer."""
+    checked = screened.checked
+    prompt = estimate(screened.body)
+    dialect = checked.route.dialect
+    if dialect is Dialect.RESPONSES:
+        return ResponsesGuard(policy, prompt)
+    if dialect is Dialect.EMBEDDINGS:
+        return EmbeddingsGuard(policy, prompt)
+    return ChatGuard(policy, prompt, include_usage=checked.include_usage)

@@ -1,26 +1,24 @@
-"""`POST /v1/chat/completions`: the rules of a request, and the shapes of an answer.
-
-The rules are those of OpenAI's API reference where a wrong value could deceive a check or cost
-more than was reserved. Whatever has no rule here is left in the body untouched: new fields of new
-clients survive, and are inspected as texts like all others.
-"""
+"""`POST /v1/chat/completions`: the rules of a request, and the shapes of an answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ostiary.errors import OstiaryError
+from ostiary.wire.model_request import (
+    MAX_PARTS,
+    MAX_TOKENS,
+    MemberRules,
+    ModelRequest,
+    RequestRuleError,
+    body_of,
+    is_list_of,
+    model_of,
+)
 from ostiary.wire.strict_json import JSON
-from ostiary.wire.value_rules import is_integer, is_number
 
-MAX_MODEL: Final = 256
 MAX_MESSAGES: Final = 2048
-MAX_PARTS: Final = 2048
 MAX_CHOICES: Final = 128
-MAX_TOKENS: Final = 2**31 - 1
-MAX_FIELD_NAME: Final = 256
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _MAY_LACK_CONTENT: Final = frozenset({"assistant", "function"})
@@ -29,38 +27,37 @@ _TEXT_PARTS: Final = {"text": "text", "refusal": "refusal"}
 _OPAQUE_PARTS: Final = frozenset({"image_url", "input_audio", "audio", "video_url", "file"})
 _URL_SCHEMES: Final = ("https://", "http://", "data:")
 
-_NUMBERS: Final = {
-    "temperature": (0.0, 2.0),
-    "top_p": (0.0, 1.0),
-    "presence_penalty": (-2.0, 2.0),
-    "frequency_penalty": (-2.0, 2.0),
-}
-_INTEGERS: Final = {
-    "n": (1, MAX_CHOICES),
-    "max_tokens": (1, MAX_TOKENS),
-    "max_completion_tokens": (1, MAX_TOKENS),
-    "top_logprobs": (0, 20),
-    "seed": (-(2**63), 2**63 - 1),
-}
-_TYPES: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
-    "stream": ((bool,), "true or false"),
-    "logprobs": ((bool,), "true or false"),
-    "parallel_tool_calls": ((bool,), "true or false"),
-    "store": ((bool,), "true or false"),
-    "stream_options": ((dict,), "an object"),
-    "logit_bias": ((dict,), "an object"),
-    "response_format": ((dict,), "an object"),
-    "tool_choice": ((str, dict), "a string or an object"),
-    "function_call": ((str, dict), "a string or an object"),
-}
-_LISTS_OF_OBJECTS: Final = ("tools", "functions")
+_RULES: Final = MemberRules(
+    numbers={
+        "temperature": (0.0, 2.0),
+        "top_p": (0.0, 1.0),
+        "presence_penalty": (-2.0, 2.0),
+        "frequency_penalty": (-2.0, 2.0),
+    },
+    integers={
+        "n": (1, MAX_CHOICES),
+        "max_tokens": (1, MAX_TOKENS),
+        "max_completion_tokens": (1, MAX_TOKENS),
+        "top_logprobs": (0, 20),
+        "seed": (-(2**63), 2**63 - 1),
+    },
+    types={
+        "stream": ((bool,), "true or false"),
+        "logprobs": ((bool,), "true or false"),
+        "parallel_tool_calls": ((bool,), "true or false"),
+        "store": ((bool,), "true or false"),
+        "stream_options": ((dict,), "an object"),
+        "logit_bias": ((dict,), "an object"),
+        "response_format": ((dict,), "an object"),
+        "tool_choice": ((str, dict), "a string or an object"),
+        "function_call": ((str, dict), "a string or an object"),
+    },
+    lists_of_objects=("tools", "functions"),
+)
 
 FIELD_NAMES: Final = frozenset(
     {
-        *_NUMBERS,
-        *_INTEGERS,
-        *_TYPES,
-        *_LISTS_OF_OBJECTS,
+        *_RULES.names,
         *_TEXT_PARTS,
         *_OPAQUE_PARTS,
         *("model", "messages", "stop", "user", "modalities", "include_usage"),
@@ -71,48 +68,18 @@ FIELD_NAMES: Final = frozenset(
 """Names that the protocol gives: as names they carry no text of a person."""
 
 
-class RequestRuleError(OstiaryError, ValueError):
-    """A field breaks a rule. `field` is OpenAI's `param`: our own words and indices, no input."""
+def parse(tree: JSON, *, path_model: str | None = None) -> ModelRequest:
+    """The request in `tree`, or RequestRuleError for the first field that breaks a rule.
 
-    def __init__(self, field: str, message: str) -> None:
-        """Take the path of the field and a public sentence that quotes no value."""
-        super().__init__(f"{field}: {message}")
-        self.field = field
-        self.message = message
-
-
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """A request whose form is right.
-
-    `body` is the tree as it was sent, not a copy. `max_tokens` is the larger of `max_tokens` and
-    `max_completion_tokens`, so that a reservation covers either reading. `opaque` names each part
-    that no detector can read, as `messages[0].content[1]:image_url`, without a word of the input.
+    A member that is null counts as absent. `max_tokens` is the larger of `max_tokens` and
+    `max_completion_tokens`.
     """
-
-    body: dict[str, Any] = field(repr=False)
-    model: str = field(repr=False)
-    stream: bool
-    n: int
-    max_tokens: int | None
-    include_usage: bool
-    opaque: tuple[str, ...]
-
-
-def parse(body: JSON, *, path_model: str | None = None) -> ChatRequest:
-    """The request in `body`, or RequestRuleError for the first field that breaks a rule.
-
-    `path_model` is the model that the path names (Azure's deployments): then the body need not
-    name one, and where it does the path decides, as it does at Azure. Whether the model exists is
-    not decided here. A member that is null counts as absent.
-    """
-    if not isinstance(body, dict):
-        raise RequestRuleError("body", "must be a JSON object")
-    if max(map(len, body), default=0) > MAX_FIELD_NAME:
-        raise RequestRuleError("body", f"has a field name longer than {MAX_FIELD_NAME} characters")
-
-    model = _model(body.get("model"), path_model)
-    _check_options(body)
+    body = body_of(tree)
+    model = model_of(body.get("model"), path_model)
+    _RULES.check(body)
+    stop = body.get("stop")
+    if stop is not None and not (isinstance(stop, str) or is_list_of(stop, str)):
+        raise RequestRuleError("stop", "must be a string or a list of strings")
     opaque: list[str] = []
     _check_messages(body.get("messages"), opaque)
     _note_opaque_answer(body.get("modalities"), opaque)
@@ -122,7 +89,7 @@ def parse(body: JSON, *, path_model: str | None = None) -> ChatRequest:
     include_usage = options.get("include_usage")
     if include_usage is not None and type(include_usage) is not bool:
         raise RequestRuleError("stream_options.include_usage", "must be true or false")
-    return ChatRequest(
+    return ModelRequest(
         body=body,
         model=model,
         stream=body.get("stream") is True,
@@ -131,38 +98,6 @@ def parse(body: JSON, *, path_model: str | None = None) -> ChatRequest:
         include_usage=include_usage is True,
         opaque=tuple(opaque),
     )
-
-
-def _model(value: JSON, path_model: str | None) -> str:
-    if value is None and path_model is not None:
-        return path_model
-    if not isinstance(value, str) or not value or len(value) > MAX_MODEL:
-        raise RequestRuleError("model", f"must be a name of 1 to {MAX_MODEL} characters")
-    return value if path_model is None else path_model
-
-
-def _check_options(body: dict[str, Any]) -> None:
-    """The members beside `model` and `messages` that have a rule."""
-    for name, value in body.items():
-        if value is None:
-            continue
-        if name in _NUMBERS:
-            low, high = _NUMBERS[name]
-            if not is_number(value, low, high):
-                raise RequestRuleError(name, f"must be a number from {low:g} to {high:g}")
-        elif name in _INTEGERS:
-            least, most = _INTEGERS[name]
-            if not is_integer(value, least, most):
-                raise RequestRuleError(name, f"must be an integer from {least} to {most}")
-        elif name in _TYPES:
-            types, wanted = _TYPES[name]
-            if type(value) not in types:
-                raise RequestRuleError(name, f"must be {wanted}")
-        elif name in _LISTS_OF_OBJECTS:
-            if not _is_list_of(value, dict):
-                raise RequestRuleError(name, "must be a list of objects")
-        elif name == "stop" and not (isinstance(value, str) or _is_list_of(value, str)):
-            raise RequestRuleError(name, "must be a string or a list of strings")
 
 
 def _check_messages(messages: JSON, opaque: list[str]) -> None:
@@ -187,7 +122,7 @@ def _check_messages(messages: JSON, opaque: list[str]) -> None:
                 f"messages[{index}].content", "must be a string or a list of parts"
             )
 
-        if message.get("tool_calls") is not None and not _is_list_of(message["tool_calls"], dict):
+        if message.get("tool_calls") is not None and not is_list_of(message["tool_calls"], dict):
             raise RequestRuleError(f"messages[{index}].tool_calls", "must be a list of objects")
         if message.get("audio") is not None:
             opaque.append(f"messages[{index}].audio:audio")
@@ -213,10 +148,10 @@ def _check_parts(parts: list[Any], where: str, opaque: list[str]) -> None:
             carried = [kind]
         opaque += [f"{where}[{index}]:{name}" for name in carried]
         if "image_url" in part:
-            _check_url(part["image_url"], f"{where}[{index}].image_url")
+            check_url(part["image_url"], f"{where}[{index}].image_url")
 
 
-def _check_url(image: JSON, where: str) -> None:
+def check_url(image: JSON, where: str) -> None:
     """An image is fetched by the model's side: it may name the web or carry its data, no file."""
     url = image.get("url") if isinstance(image, dict) else image
     if not isinstance(url, str) or not url.lower().startswith(_URL_SCHEMES):
@@ -227,14 +162,10 @@ def _note_opaque_answer(modalities: JSON, opaque: list[str]) -> None:
     """An answer that is asked for in sound is as unreadable as a question in sound."""
     if modalities is None:
         return
-    if not _is_list_of(modalities, str):
+    if not is_list_of(modalities, str):
         raise RequestRuleError("modalities", "must be a list of strings")
     if any(name != "text" for name in modalities):
         opaque.append("modalities:audio" if "audio" in modalities else "modalities:other")
-
-
-def _is_list_of(value: JSON, kind: type) -> bool:
-    return isinstance(value, list) and all(type(item) is kind for item in value)
 
 
 def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:

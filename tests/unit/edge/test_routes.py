@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from ostiary.edge.routes import ROUTES, Table
+from ostiary.edge.routes import AZURE, OPENAI, ROUTES, Table, face_of
 from ostiary.exchange import Face, Permission
 
 TABLE = Table()
@@ -12,9 +14,10 @@ TABLE = Table()
 
 def test_every_row_is_found_by_its_own_path() -> None:
     for route in ROUTES:
-        match = TABLE.match(route.method, route.path.replace("{id}", "some-id"))
+        names = re.findall(r"\{(\w+)\}", route.path)
+        match = TABLE.match(route.method, re.sub(r"\{\w+\}", "some-id", route.path))
         assert match.route is route
-        assert match.params == ({"id": "some-id"} if "{" in route.path else {})
+        assert match.params == dict.fromkeys(names, "some-id")
 
 
 @pytest.mark.parametrize(
@@ -48,10 +51,12 @@ def test_only_probes_and_the_document_are_public() -> None:
 
 def test_conversation_and_model_routes_need_the_chat_permission() -> None:
     for route in ROUTES:
-        if route.path.startswith(("/v1/", "/api/chat", "/api/conversations")):
+        if route in (*OPENAI, *AZURE) or route.path.startswith(("/api/chat", "/api/conv")):
             assert route.permission is Permission.CHAT_USE
+        assert route.face is face_of(route.path)
         if route.path.startswith("/api/"):
-            assert route.face is Face.NATIVE
+            native = not route.path.startswith("/api/projects/")
+            assert route.face is (Face.NATIVE if native else Face.OPENAI)
 
 
 def test_every_route_that_posts_bounds_its_body() -> None:

@@ -54,13 +54,13 @@ def test_what_is_asked_for_is_read():
     assert request.include_usage is True
 
 
-@pytest.mark.parametrize("name", [*openai_chat._NUMBERS, *openai_chat._INTEGERS])
+@pytest.mark.parametrize("name", [*openai_chat._RULES.numbers, *openai_chat._RULES.integers])
 @pytest.mark.parametrize("wrong", ["1", True, False, [1], {}, 10**300, -(10**300), 1e300, ""])
 def test_numbers_are_numbers_in_range(name, wrong):
     assert field(body(**{name: wrong})) == name
 
 
-@pytest.mark.parametrize("name", openai_chat._INTEGERS)
+@pytest.mark.parametrize("name", openai_chat._RULES.integers)
 def test_integers_have_no_fraction(name):
     assert field(body(**{name: 1.5})) == name
     assert field(body(**{name: 1.0})) == name

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostiary import policy as policies
+from ostiary.answers.chat import ChatGuard
 from ostiary.assemble import detectors
 from ostiary.exchange import Action
 from ostiary.policy import Policy
-from ostiary.stages.guard import AnswerGuard
 from ostiary.window import Window, judge_whole
 from tests import grammar
 
@@ -52,7 +52,7 @@ def test_a_whole_text_is_judged_as_its_window_would(text: str, actions: tuple[Ac
 def test_pieces_of_one_channel_are_judged_as_the_text_that_a_reader_joins() -> None:
     parts = [{"type": "text", "text": f"write to {ADDRESS[:6]}"}, {"type": "text", "text": "x"}]
     parts[1]["text"] = f"{ADDRESS[6:]} today"
-    guard = AnswerGuard(policy(), 1)
+    guard = ChatGuard(policy(), 1)
     released = guard.whole(answer(choice(0, parts)))
     joined = "".join(part["text"] for part in released["choices"][0]["message"]["content"])
     assert joined == "write to [REDACTED] today"
@@ -60,7 +60,7 @@ def test_pieces_of_one_channel_are_judged_as_the_text_that_a_reader_joins() -> N
 
 
 def test_two_choices_of_one_index_cannot_hide_a_value_between_them() -> None:
-    guard = AnswerGuard(policy(), 1)
+    guard = ChatGuard(policy(), 1)
     released = guard.whole(answer(choice(0, ADDRESS[:6]), choice(0, ADDRESS[6:])))
     joined = "".join(one["message"]["content"] for one in released["choices"])
     assert ADDRESS not in joined
@@ -68,7 +68,7 @@ def test_two_choices_of_one_index_cannot_hide_a_value_between_them() -> None:
 
 
 def test_tokens_are_counted_once_however_the_answer_was_judged() -> None:
-    whole, pieced = AnswerGuard(policy(), 1), AnswerGuard(policy(), 1)
+    whole, pieced = ChatGuard(policy(), 1), ChatGuard(policy(), 1)
     whole.whole(answer(choice(0, "a" * 40)))
     halves = [{"type": "text", "text": "a" * 20}] * 2
     pieced.whole(answer(choice(0, copy.deepcopy(halves))))
@@ -78,7 +78,7 @@ def test_tokens_are_counted_once_however_the_answer_was_judged() -> None:
 @pytest.mark.parametrize("field", ["id", "model", "system_fingerprint", "service_tier"])
 def test_a_pinned_field_that_holds_personal_data_is_altered_every_time(field: str) -> None:
     for _ in range(2):
-        guard = AnswerGuard(policy(), 1)
+        guard = ChatGuard(policy(), 1)
         released = guard.whole({**answer(choice(0, "fine")), field: ADDRESS})
         assert released[field] == "[REDACTED]"
         assert guard.findings == {"email_address": 1}
@@ -86,19 +86,19 @@ def test_a_pinned_field_that_holds_personal_data_is_altered_every_time(field: st
 
 def test_a_field_name_that_holds_personal_data_never_passes() -> None:
     for _ in range(2):
-        released = AnswerGuard(policy(), 1).whole(answer(choice(0, "fine"), **{ADDRESS: "x"}))
+        released = ChatGuard(policy(), 1).whole(answer(choice(0, "fine"), **{ADDRESS: "x"}))
         assert ADDRESS not in released
 
 
 def test_a_word_is_judged_by_the_policy_in_force_not_by_an_earlier_one() -> None:
     loose = policy(Action.OFF)
-    assert AnswerGuard(loose, 1).whole(answer(choice(0, "x"), model=ADDRESS))["model"] == ADDRESS
-    strict = AnswerGuard(policy(), 1).whole(answer(choice(0, "x"), model=ADDRESS))
+    assert ChatGuard(loose, 1).whole(answer(choice(0, "x"), model=ADDRESS))["model"] == ADDRESS
+    strict = ChatGuard(policy(), 1).whole(answer(choice(0, "x"), model=ADDRESS))
     assert strict["model"] == "[REDACTED]"
 
 
 def test_a_stream_ends_every_choice_that_said_anything() -> None:
-    guard = AnswerGuard(policy(), 1)
+    guard = ChatGuard(policy(), 1)
     call = {"index": 0, "id": "call_1", "type": "function"}
     guard.release(answer({"index": 3, "delta": {"tool_calls": [call]}, "finish_reason": None}))
     assert [event["choices"][0]["index"] for event in guard.finish()] == [3]

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from ostiary import policy
+from ostiary.answers.chat import ChatGuard
+from ostiary.answers.inspector import MOST_CHANNELS
 from ostiary.assemble import detectors
 from ostiary.errors import ProviderFailed
 from ostiary.exchange import Action
 from ostiary.policy import Policy
-from ostiary.stages.guard import MOST_CHANNELS, AnswerGuard
 from tests.unit.doorway import piece, whole
 
 EMAIL = "ann@example.com"
@@ -26,14 +27,16 @@ def policed(*kinds: tuple[str, Action], observe: bool = False) -> Policy:
     return policy.build(detectors(), dict(kinds), observe_only=observe)
 
 
-def guard(*kinds: tuple[str, Action], observe: bool = False) -> AnswerGuard:
-    return AnswerGuard(policed(*kinds, observe=observe), 10)
+def guard(
+    *kinds: tuple[str, Action], observe: bool = False, include_usage: bool = False
+) -> ChatGuard:
+    return ChatGuard(policed(*kinds, observe=observe), 10, include_usage=include_usage)
 
 
 BLOCK = ("email_address", Action.BLOCK)
 
 
-def streamed(events: Iterable[Any], by: AnswerGuard | None = None) -> list[dict[str, Any]]:
+def streamed(events: Iterable[Any], by: ChatGuard | None = None) -> list[dict[str, Any]]:
     """What leaves of a stream."""
     by = by or guard()
     out = []
@@ -122,7 +125,7 @@ def test_no_field_of_an_answer_is_a_way_around(delta: dict[str, Any]) -> None:
 def test_no_field_beside_the_choices_is_a_way_around(more: dict[str, Any]) -> None:
     by = guard()
     events = streamed([piece({"content": "x"}) | more, piece({}, "stop")], by)
-    assert EMAIL not in json.dumps([*events, by.usage_event()])
+    assert EMAIL not in json.dumps([*events, *by.finish()])
     assert EMAIL not in json.dumps(guard().whole(whole("Hello", **more)))
 
 
@@ -300,7 +303,7 @@ def test_log_probabilities_are_dropped_where_text_was_altered_and_in_streams() -
 
 
 def test_usage_passes_as_numbers_and_counts() -> None:
-    by = guard()
+    by = guard(include_usage=True)
     counted = {
         "prompt_tokens": 7,
         "completion_tokens": 5,
@@ -308,7 +311,7 @@ def test_usage_passes_as_numbers_and_counts() -> None:
         "prompt_tokens_details": {"cached_tokens": 3, "note": "dropped"},
     }
     streamed([piece({"content": "x"}, "stop"), {**piece({}), "choices": [], "usage": counted}], by)
-    assert by.usage_event()["usage"] == {
+    assert by.finish()[-1]["usage"] == {
         **counted,
         "prompt_tokens_details": {"cached_tokens": 3},
     }
@@ -316,10 +319,10 @@ def test_usage_passes_as_numbers_and_counts() -> None:
 
 
 def test_usage_is_estimated_where_the_model_counts_nothing() -> None:
-    by = guard()
+    by = guard(include_usage=True)
     streamed([piece({"content": "x" * 400}, "stop")], by)
     assert (by.usage.prompt, by.usage.completion, by.usage.estimated) == (10, 100, True)
-    assert by.usage_event()["usage"]["total_tokens"] == 110
+    assert by.finish()[-1]["usage"]["total_tokens"] == 110
 
 
 def test_negative_usage_gives_nothing_back() -> None:

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ostiary import policy
+from ostiary.answers.chat import ChatGuard
 from ostiary.assemble import detectors
 from ostiary.exchange import Action
-from ostiary.stages.guard import AnswerGuard
 
 DETECTORS = detectors()
 ENFORCED = policy.build(DETECTORS, {}, observe_only=False)
@@ -58,7 +58,7 @@ def channels(event: dict[str, Any], said: dict[tuple[Any, ...], str], name: str)
 
 def whole(answer: dict[str, list[str]], rules: policy.Policy) -> tuple[Any, ...]:
     """The verdict on the answer as one event."""
-    guard = AnswerGuard(rules, 0)
+    guard = ChatGuard(rules, 0)
     choices = []
     for index, pieces in enumerate(answer["contents"]):
         message: dict[str, Any] = {"role": "assistant", "content": "".join(pieces)}
@@ -76,7 +76,7 @@ def whole(answer: dict[str, list[str]], rules: policy.Policy) -> tuple[Any, ...]
 
 def streamed(events: list[dict[str, Any]], rules: policy.Policy) -> tuple[Any, ...]:
     """The verdict on the answer as a stream of these events, as far as the policy lets it come."""
-    guard = AnswerGuard(rules, 0)
+    guard = ChatGuard(rules, 0)
     released = []
     for event in events:
         released += guard.release(copy.deepcopy(event))
@@ -182,7 +182,7 @@ def test_the_pieces_hold_what_the_guard_is_there_for():
 
 def test_logprobs_are_dropped_from_streams():
     """They repeat the text beside the windows, and ahead of them."""
-    guard = AnswerGuard(ENFORCED, 0)
+    guard = ChatGuard(ENFORCED, 0)
     probable = {"content": [{"token": "lucia", "logprob": -0.1, "top_logprobs": []}]}
     choice = {"index": 0, "delta": {"content": "lucia and so on, " * 99}, "logprobs": probable}
     released = guard.release({**FRAME, "choices": [{**choice, "finish_reason": None}]})

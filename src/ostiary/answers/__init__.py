@@ -1,0 +1,1 @@
+"""Answers under inspection, one dialect a file: what of a model's words may leave, and when."""
