@@ -396,7 +396,7 @@ def test_policy_and_limits_of_the_gateway_are_the_errors_that_the_sdk_knows(stri
     with openai.OpenAI(**options) as client:
         with pytest.raises(openai.BadRequestError) as blocked:
             ask(client, messages=[{"role": "user", "content": "Charge 4111 1111 1111 1111"}])
-        assert blocked.value.code == "policy_violation"
+        assert blocked.value.code == "content_filter"
         assert "credit_card" in blocked.value.body["message"]
         assert upstream.received == []
         assert ask(client).choices

@@ -159,19 +159,17 @@ class Scenarios:
         return {"said": said, "waited": time.monotonic() - begun, "told": spent}
 
 
-NAMES = [name for name in vars(Scenarios) if not name.startswith("_")]
-
-
 def main(faces: Mapping[str, Callable[[Place], Face]]) -> None:
     """Put each face through every scenario; one that fails says how and does not stop the rest."""
     given = json.load(sys.stdin)
     results: dict[str, dict[str, Any]] = {}
     for name, build in faces.items():
         rows = results[name] = {}
+        scenarios = Scenarios(build, given)
         for scenario in given["scenarios"].get(name, given["scenarios"][""]):
             begun = time.monotonic()
             try:
-                rows[scenario] = getattr(Scenarios(build, given), scenario)()
+                rows[scenario] = getattr(scenarios, scenario)()
             except Exception as error:
                 trace = "".join(traceback.format_exception(error, limit=-4))
                 rows[scenario] = {"failed": trace[-4000:]}

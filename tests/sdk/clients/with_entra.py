@@ -59,10 +59,15 @@ def langchain(url: str, credential: Any, scope: str, model: str) -> str:
 
 
 def projects(url: str, credential: Any, scope: str, model: str) -> str:
-    """The OpenAI client of a project."""
-    project = AIProjectClient(
-        endpoint=f"{url}/api/projects/p", credential=credential, credential_scopes=[scope]
-    )
+    """The OpenAI client of a project; left alone it would ask for a token for Microsoft's API."""
+    project = AIProjectClient(endpoint=f"{url}/api/projects/p", credential=credential)
+    provider = get_bearer_token_provider(credential, scope)
+    return _said(project.get_openai_client(api_key=provider, max_retries=0), model)
+
+
+def projects_alone(url: str, credential: Any, scope: str, model: str) -> str:
+    """The same, left alone: whatever the scope, its token is for Microsoft's API."""
+    project = AIProjectClient(endpoint=f"{url}/api/projects/p", credential=credential)
     return _said(project.get_openai_client(max_retries=0), model)
 
 
@@ -154,6 +159,8 @@ def main() -> None:
             case: told(lambda ask=ask, c=c, s=s: ask(given["url"], c, s, given["model"]))
             for case, (c, s) in credentials.items()
         }
+    alone = told(lambda: projects_alone(given["url"], good, scope, given["model"]))
+    results["projects alone"] = {"good": alone}
     print(json.dumps(results))
 
 
