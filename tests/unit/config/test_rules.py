@@ -36,7 +36,7 @@ def test_nothing_needs_to_be_set(folder: Folder) -> None:
         ("[server]\nhosts = ['a:1']", "server.hosts"),
         ("[server]\ntrusted_proxies = ['10.0.0.1/8']", "server.trusted_proxies"),
         ("[server]\nworkers = 2", "server.workers"),
-        ("[server]\ntls = 'files'", "server.tls"),
+        ("[server]\ntls = 'files'\ntls_key_file = 'missing.pem'", "server.tls_key_file"),
         ("[server]\ntls = 'proxy'", "server.tls"),
         ("[server]\ntls_cert_file = 'x'", "server.tls_cert_file"),
         ("server = 1", "server"),
