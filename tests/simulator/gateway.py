@@ -16,7 +16,7 @@ from typing import Any
 
 _SOURCE = Path(__file__).resolve().parents[2] / "src"
 _COMMAND = (sys.executable, "-m", "ostiary")
-_READY = re.compile(r"Ostiary listens at (http://\S+)")
+_READY = re.compile(r"Ostiary listens at (https?://\S+)")
 _KEY = re.compile(r"aif_[lt][0-9A-Za-z]{60}")
 _LOOSE_LIMITS = {
     "OSTIARY_LIMITS__REQUESTS_PER_MINUTE": "1000000",
