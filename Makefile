@@ -1,7 +1,7 @@
 # The two that matter: `make run` and `make test`. Nothing else has to be installed first but
 # Python 3.11 or later with its venv module.
 
-.PHONY: help run setup test test-slow check eval bench lock
+.PHONY: help run setup test test-slow sslyze check eval bench lock
 .DEFAULT_GOAL := help
 
 LOCKS := requirements/bootstrap.txt pyproject.toml scripts/setup
@@ -14,6 +14,7 @@ help:
 	@echo "make setup      set up .venv with every extra; the command is .venv/bin/ostiary"
 	@echo "make test       all tests, in an environment of their own (.venv-test)"
 	@echo "make test-slow  the tests that run for minutes"
+	@echo "make sslyze     the TLS scanner that a test uses where it is there, in .venv-sslyze"
 	@echo "make check      lint, format, types, imports; changes no file"
 	@echo "make eval       detection scores on the sets in EVAL (default ../shared/eval)"
 	@echo "make bench      CPU, rate and latency beside a bare pass-through, with the tools in BENCH"
@@ -29,6 +30,8 @@ test: .venv-test/.ready
 
 test-slow: .venv-test/.ready
 	@.venv-test/bin/python -m pytest -m slow $(ARGS)
+
+sslyze: .venv-sslyze/.ready
 
 check: .venv-test/.ready
 	@.venv-test/bin/ruff check
@@ -55,4 +58,10 @@ lock: .venv-test/.ready
 
 .venv-test/.ready: requirements/test.txt $(LOCKS)
 	@scripts/setup .venv-test requirements/test.txt
+	@touch $@
+
+.venv-sslyze/.ready: requirements/sslyze.txt .venv-test/.ready
+	@.venv-test/bin/python -m venv --clear .venv-sslyze
+	@.venv-sslyze/bin/python -m pip install --quiet --require-hashes --only-binary :all: \
+		--no-deps --no-binary sslyze --requirement requirements/sslyze.txt
 	@touch $@

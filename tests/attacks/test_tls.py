@@ -46,7 +46,9 @@ def sslyze() -> str:
     own = Path(__file__).resolve().parents[2] / ".venv-sslyze" / "bin" / "sslyze"
     found = os.environ.get("OSTIARY_SSLYZE") or shutil.which(str(own))
     if found is None:
-        message = "no sslyze: `make test` sets it up in .venv-sslyze; OSTIARY_SSLYZE names another"
+        message = (
+            "no sslyze: `make sslyze` sets it up in .venv-sslyze; OSTIARY_SSLYZE names another"
+        )
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
@@ -147,6 +149,14 @@ def test_suites_without_aead_are_refused(served, authority, suite):
     context = authority.trust()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(suite)
+    with socket.create_connection(address(served), timeout=20) as raw, pytest.raises(ssl.SSLError):
+        context.wrap_socket(raw, server_hostname="localhost")
+
+
+@pytest.mark.parametrize("group", ["X448", "secp521r1"])
+def test_groups_beyond_the_profile_are_refused(served, authority, group):
+    context = authority.trust()
+    context.set_ecdh_curve(group)
     with socket.create_connection(address(served), timeout=20) as raw, pytest.raises(ssl.SSLError):
         context.wrap_socket(raw, server_hostname="localhost")
 

@@ -48,9 +48,7 @@ class Authority:
                 x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier),
                 critical=False,
             )
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
-            )
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         chain = leaf.public_bytes(Encoding.PEM) + self._signed.public_bytes(Encoding.PEM)

@@ -63,6 +63,8 @@ def _run(found: Settings) -> None:
 
     os.umask(0o077)
     raise_file_limit()
+    # The writer and the sequencer are threads: at 5 ms each of their turns would be felt.
+    sys.setswitchinterval(0.0005)
     # A core dump would hold every key and text that is in memory.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _configure_logs()

@@ -1,9 +1,10 @@
 """When one more request would make all others wait: it is refused instead.
 
-The event loop is the one queue that everything passes. A beat measures how late it is. A crowd of
-requests without an answer on a late loop, or a loop that is late for long, is overload: then only
-such a share of new requests is admitted as keeps the loop nearly on time, and the share grows
-back when there is room. Neither a short burst nor many requests that wait for a slow model count.
+The event loop is the one queue that everything passes, and a beat measures how late it is.
+Overload begins in two ways: a crowd waits for answers on a late loop, and for a while twice as
+many requests came as were answered; or the loop is very late for long. Then only such a share of
+new requests is admitted as keeps the loop nearly on time, and the share grows back when there is
+room. A burst does not count, nor do many requests that wait for a slow model.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from ostiary.errors import ServiceUnavailable
 
 BEAT_SECONDS: Final = 0.02
 CROWD: Final = 128
-LATE_SECONDS: Final = 0.025
-LONG_SECONDS: Final = 1.0
-TARGET_SECONDS: Final = 0.006
+CROWD_SECONDS: Final = 0.1
+FEW: Final = 8
+LATE_SECONDS: Final = 0.015
+VERY_LATE_SECONDS: Final = 0.1
+LONG_SECONDS: Final = 3.0
+TARGET_SECONDS: Final = 0.003
 RETRY_SECONDS: Final = 2.0
-_LEAST, _SHRINK, _GROW = 0.01, 0.7, 0.004
+_LEAST, _SHRINK, _GROW = 0.02, 0.8, 0.001
 _CALM_BEATS: Final = 50
 
 
@@ -42,6 +46,7 @@ class Stay:
         if self._waits:
             self._waits = False
             self._load.unanswered -= 1
+            self._load.answers += 1
 
     def __enter__(self) -> Stay:
         return self
@@ -58,13 +63,15 @@ class Overload:
         """`clock` counts seconds and never goes back."""
         self.under_way = 0
         self.unanswered = 0
+        self.arrivals = 0
+        self.answers = 0
         self._most = most
         self._clock = clock
-        self._late: deque[float] = deque(maxlen=2)
+        self._crowded: deque[tuple[float, int, int]] = deque()
         self._late_since: float | None = None
         self._share: float | None = None
         self._credit = 0.0
-        self._calm = 0
+        self._good = 0
 
     @property
     def shedding(self) -> bool:
@@ -73,6 +80,7 @@ class Overload:
 
     def admits(self) -> bool:
         """Whether a request that comes now is taken; asked once for each."""
+        self.arrivals += 1
         if self.under_way >= self._most:
             return False
         if self._share is None:
@@ -97,31 +105,43 @@ class Overload:
 
     def beat(self, now: float, late: float) -> None:
         """Take in that the loop was `late` seconds late at `now`."""
-        self._late.append(late)
-        if late < LATE_SECONDS:
-            self._late_since = None
-        elif self._late_since is None:
-            self._late_since = now
-        if self._share is None:
-            if self._is_too_much(now):
-                self._share, self._credit, self._calm = _LEAST, 0.0, 0
-        else:
+        if self._share is not None:
             self._steer(late)
+        elif self._is_long(now, late) or self._is_crowd(now, late):
+            self._share, self._credit, self._good = _LEAST, 0.0, 0
 
-    def _is_too_much(self, now: float) -> bool:
-        long = self._late_since is not None and now - self._late_since >= LONG_SECONDS
-        crowd = self.unanswered > CROWD and min(self._late) >= LATE_SECONDS
-        return long or (crowd and len(self._late) == self._late.maxlen)
+    def _is_long(self, now: float, late: float) -> bool:
+        if late < VERY_LATE_SECONDS or self.unanswered <= CROWD // 4:
+            self._late_since = None
+            return False
+        if self._late_since is None:
+            self._late_since = now
+        return now - self._late_since >= LONG_SECONDS
+
+    def _is_crowd(self, now: float, late: float) -> bool:
+        """Whether a crowd grew twice as fast as it was served, for `CROWD_SECONDS` on end."""
+        if late < LATE_SECONDS or self.unanswered <= CROWD:
+            self._crowded.clear()
+            return False
+        self._crowded.append((now, self.arrivals, self.answers))
+        while now - self._crowded[0][0] > 2 * CROWD_SECONDS:
+            self._crowded.popleft()
+        since, arrivals, answers = self._crowded[0]
+        grew = self.arrivals - arrivals > 2 * (self.answers - answers)
+        return grew and now - since >= CROWD_SECONDS
 
     def _steer(self, late: float) -> None:
+        """Shrink the share by a part at each late beat; let it grow ever faster between them."""
         share = self._share or _LEAST
-        if late > TARGET_SECONDS:
-            self._share, self._calm = max(_LEAST, share * _SHRINK), 0
-        else:
-            self._share = min(1.0, share * 1.05 + _GROW)
-            self._calm = self._calm + 1 if self._share == 1.0 else 0
-        if self._calm >= _CALM_BEATS:
-            self._share = None
+        # A loop that is late though few wait is short of a processor, not of room.
+        if late > TARGET_SECONDS and self.unanswered > FEW:
+            self._share, self._good = max(_LEAST, share * _SHRINK), 0
+            return
+        self._good += 1
+        self._share = min(1.0, share + _GROW * self._good)
+        if self._share == 1.0 and self._good >= _CALM_BEATS:
+            self._share, self._late_since = None, None
+            self._crowded.clear()
 
 
 def overloaded() -> ServiceUnavailable:

@@ -20,7 +20,7 @@ from ostiary.stages.ledger import Ledger, agent_of
 
 FLUSH_SECONDS: Final = 0.25
 MOST_WAITING: Final = 20_000
-_AT_ONCE: Final = 200
+_AT_ONCE, _IN_A_ROW = 64, 4
 
 
 class ShedRecords:
@@ -50,14 +50,16 @@ class ShedRecords:
         """Make durable what waits now; what a failing store does not take waits on."""
         left = len(self._waiting)
         while left > 0:
-            taken = [self._waiting[i] for i in range(min(_AT_ONCE, left))]
-            await self._ledger.commit(
-                *(self._ledger.refused(*noted, overloaded(), None) for noted in taken)
-            )
-            for _ in taken:
+            taken = min(_AT_ONCE, left)
+            records = []
+            for number in range(taken):
+                records.append(self._ledger.refused(*self._waiting[number], overloaded(), None))
+                if number % _IN_A_ROW == 0:
+                    await asyncio.sleep(0)
+            await self._ledger.commit(*records)
+            for _ in records:
                 self._waiting.popleft()
-            left -= len(taken)
-            await asyncio.sleep(0)
+            left -= taken
 
 
 async def _nothing(_limit: int) -> bytes:
