@@ -124,7 +124,7 @@ class Overload:
             self._crowded.clear()
             return False
         self._crowded.append((now, self.arrivals, self.answers))
-        while now - self._crowded[0][0] > 2 * CROWD_SECONDS:
+        while len(self._crowded) > 1 and now - self._crowded[1][0] >= CROWD_SECONDS:
             self._crowded.popleft()
         since, arrivals, answers = self._crowded[0]
         grew = self.arrivals - arrivals > 2 * (self.answers - answers)
