@@ -226,14 +226,7 @@ def raise_gateway(foundation: Foundation, certificates: Certificates | None = No
         for name, model in settings.models.items()
     }
     keys_source = _key_source(foundation)
-    key_authenticator = apikey.build(
-        apikey.Options(),
-        foundation.store,
-        clock,
-        pepper=foundation.keyring.secret("api-key-pepper"),
-        row_key=foundation.keyring.secret("api-key-rows"),
-        hashes=foundation.hashes,
-    )
+    key_authenticator = _key_authenticator(foundation)
     threads = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="scan")
     door = _door(settings)
     shed = ShedRecords(foundation.ledger, door)
@@ -244,13 +237,7 @@ def raise_gateway(foundation: Foundation, certificates: Certificates | None = No
             *_work(foundation, key_authenticator, keys_source),
         )
     )
-    keeper = Keeper(
-        foundation.store,
-        foundation.keyring,
-        clock,
-        history_tokens=settings.limits.history_tokens,
-        record=settings.store.record,
-    )
+    keeper = _keeper(foundation)
     pipeline = Pipeline(
         Parts(
             door=door,
@@ -303,6 +290,27 @@ def raise_gateway(foundation: Foundation, certificates: Certificates | None = No
         _over_tls(settings, door),
     )
     return Gateway(Application(edge), foundation)
+
+
+def _key_authenticator(foundation: Foundation) -> apikey.KeyAuthenticator:
+    return apikey.build(
+        apikey.Options(),
+        foundation.store,
+        foundation.clock,
+        pepper=foundation.keyring.secret("api-key-pepper"),
+        row_key=foundation.keyring.secret("api-key-rows"),
+        hashes=foundation.hashes,
+    )
+
+
+def _keeper(foundation: Foundation) -> Keeper:
+    return Keeper(
+        foundation.store,
+        foundation.keyring,
+        foundation.clock,
+        history_tokens=foundation.settings.limits.history_tokens,
+        record=foundation.settings.store.record,
+    )
 
 
 def _require_same_keystore(foundation: Foundation) -> None:
