@@ -1,13 +1,13 @@
 # The two that matter: `make run` and `make test`. Nothing else has to be installed first but
 # Python 3.11 or later with its venv module.
 
-.PHONY: help run setup test test-slow check eval bench lock
+.PHONY: help run setup test test-slow sslyze check eval bench lock
 .DEFAULT_GOAL := help
 
 LOCKS := requirements/bootstrap.txt pyproject.toml scripts/setup
 NODE_CLIENTS := tests/sdk/node
 NPM := $(shell command -v npm 2>/dev/null)
-TESTED := .venv-test/.ready .venv-clients/.ready .venv-clients-openai2/.ready
+TESTED := .venv-test/.ready .venv-sslyze/.ready .venv-clients/.ready .venv-clients-openai2/.ready
 # Where Node is missing the tests of its clients say so and are skipped.
 TESTED += $(if $(NPM),$(NODE_CLIENTS)/node_modules/.ready)
 EVAL ?= ../shared/eval
@@ -19,6 +19,7 @@ help:
 	@echo "make setup      set up .venv with every extra; the command is .venv/bin/ostiary"
 	@echo "make test       all tests, in environments of their own (.venv-test, .venv-clients…)"
 	@echo "make test-slow  the tests that run for minutes"
+	@echo "make sslyze     the TLS scanner that a test uses where it is there, in .venv-sslyze"
 	@echo "make check      lint, format, types, imports; changes no file"
 	@echo "make eval       detection scores on the sets in EVAL (default ../shared/eval)"
 	@echo "make bench      CPU, rate and latency beside a bare pass-through, with the tools in BENCH"
@@ -34,6 +35,8 @@ test: $(TESTED)
 
 test-slow: $(TESTED)
 	@.venv-test/bin/python -m pytest -m slow $(ARGS)
+
+sslyze: .venv-sslyze/.ready
 
 check: .venv-test/.ready
 	@.venv-test/bin/ruff check
@@ -74,4 +77,10 @@ lock: .venv-test/.ready
 
 $(NODE_CLIENTS)/node_modules/.ready: $(addprefix $(NODE_CLIENTS)/,package.json package-lock.json .npmrc)
 	@npm ci --prefix $(NODE_CLIENTS) --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+.venv-sslyze/.ready: requirements/sslyze.txt .venv-test/.ready
+	@.venv-test/bin/python -m venv --clear .venv-sslyze
+	@.venv-sslyze/bin/python -m pip install --quiet --require-hashes --only-binary :all: \
+		--no-deps --no-binary sslyze --requirement requirements/sslyze.txt
 	@touch $@

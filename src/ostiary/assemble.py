@@ -29,9 +29,12 @@ from ostiary.counters import memory
 from ostiary.development import DevelopmentIssuer, generate_private_key
 from ostiary.edge.app import Application, Edge, Probe
 from ostiary.edge.openapi import document
+from ostiary.edge.overload import Overload
 from ostiary.edge.routes import ROUTES
+from ostiary.edge.shed import FLUSH_SECONDS, ShedRecords
+from ostiary.edge.tls import POLL_SECONDS, Certificates
 from ostiary.errors import ConfigurationError, IntegrityError
-from ostiary.exchange import Permission
+from ostiary.exchange import Arrival, Permission
 from ostiary.issuer_keys import DiscoveredKeys, KeySource
 from ostiary.keyring import Keyring
 from ostiary.keystore import make_private_folder
@@ -44,7 +47,7 @@ from ostiary.parts import part_names
 from ostiary.persons import Persons
 from ostiary.pipeline import Operation, Parts, Pipeline
 from ostiary.ports import Detector, Provider
-from ostiary.stages.admit import Door
+from ostiary.stages.admit import Door, over_tls
 from ostiary.stages.authn import Identities
 from ostiary.stages.authz import ROLES
 from ostiary.stages.budget import Budget
@@ -210,10 +213,10 @@ async def recover(foundation: Foundation) -> None:
     await close_interrupted(foundation.store, foundation.log, foundation.ledger)
 
 
-def raise_gateway(foundation: Foundation) -> Gateway:
+def raise_gateway(foundation: Foundation, certificates: Certificates | None = None) -> Gateway:
     """Build the pipeline and the application; the application starts and stops the rest.
 
-    `recover` comes first.
+    `recover` comes first. `certificates` are looked after while the application runs.
     """
     settings, clock = foundation.settings, foundation.clock
     counters = memory.build(memory.Options(), clock=time.monotonic)
@@ -223,26 +226,21 @@ def raise_gateway(foundation: Foundation) -> Gateway:
         for name, model in settings.models.items()
     }
     keys_source = _key_source(foundation)
-    key_authenticator = apikey.build(
-        apikey.Options(),
-        foundation.store,
-        clock,
-        pepper=foundation.keyring.secret("api-key-pepper"),
-        row_key=foundation.keyring.secret("api-key-rows"),
-        hashes=foundation.hashes,
-    )
+    key_authenticator = _key_authenticator(foundation)
     threads = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="scan")
-    background = Background(_work(foundation, key_authenticator, keys_source))
-    keeper = Keeper(
-        foundation.store,
-        foundation.keyring,
-        clock,
-        history_tokens=settings.limits.history_tokens,
-        record=settings.store.record,
+    door = _door(settings)
+    shed = ShedRecords(foundation.ledger, door)
+    load = Overload(most=settings.server.max_requests)
+    background = Background(
+        (
+            *_edge_work(shed, load, certificates),
+            *_work(foundation, key_authenticator, keys_source),
+        )
     )
+    keeper = _keeper(foundation)
     pipeline = Pipeline(
         Parts(
-            door=_door(settings),
+            door=door,
             identities=Identities(
                 authenticators=(
                     key_authenticator,
@@ -281,8 +279,38 @@ def raise_gateway(foundation: Foundation) -> Gateway:
             await provider.close()
         threads.shutdown()
 
-    edge = Edge(pipeline, _probes(foundation, background), new_request_id, start, stop)
+    edge = Edge(
+        pipeline,
+        _probes(foundation, background),
+        new_request_id,
+        start,
+        stop,
+        load,
+        shed.note,
+        _over_tls(settings, door),
+    )
     return Gateway(Application(edge), foundation)
+
+
+def _key_authenticator(foundation: Foundation) -> apikey.KeyAuthenticator:
+    return apikey.build(
+        apikey.Options(),
+        foundation.store,
+        foundation.clock,
+        pepper=foundation.keyring.secret("api-key-pepper"),
+        row_key=foundation.keyring.secret("api-key-rows"),
+        hashes=foundation.hashes,
+    )
+
+
+def _keeper(foundation: Foundation) -> Keeper:
+    return Keeper(
+        foundation.store,
+        foundation.keyring,
+        foundation.clock,
+        history_tokens=foundation.settings.limits.history_tokens,
+        record=foundation.settings.store.record,
+    )
 
 
 def _require_same_keystore(foundation: Foundation) -> None:
@@ -300,6 +328,24 @@ def _door(settings: Settings) -> Door:
         ),
         new_trace_id=lambda: secrets.token_hex(16),
     )
+
+
+def _over_tls(settings: Settings, door: Door) -> Callable[[Arrival], bool]:
+    """Whose answers carry Strict-Transport-Security for what a proxy says."""
+    proxied = settings.server.tls == "proxy"
+    return lambda arrival: proxied and over_tls(arrival, door)
+
+
+def _edge_work(
+    shed: ShedRecords, load: Overload, certificates: Certificates | None
+) -> tuple[Periodic, ...]:
+    work = [
+        Periodic("overload", 1.0, load.watch),
+        Periodic("shed-records", FLUSH_SECONDS, shed.flush, last=True),
+    ]
+    if certificates is not None:
+        work.append(Periodic("tls-files", POLL_SECONDS, certificates.refresh))
+    return tuple(work)
 
 
 def detectors() -> tuple[Detector, ...]:

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_SOURCE = Path(__file__).resolve().parents[2] / "src"
+_ROOT = Path(__file__).resolve().parents[2]
+_SOURCE = _ROOT / "src"
 _COMMAND = (sys.executable, "-m", "ostiary")
-_READY = re.compile(r"Ostiary listens at (http://\S+)")
+_READY = re.compile(r"Ostiary listens at (https?://\S+)")
 _KEY = re.compile(r"aif_[lt][0-9A-Za-z]{60}")
 _LOOSE_LIMITS = {
     "OSTIARY_LIMITS__REQUESTS_PER_MINUTE": "1000000",
@@ -39,7 +40,8 @@ def upstream_settings(base_url: str, models: Sequence[str] = ("gpt-4o",)) -> dic
 
 class Gateway:
     """One gateway on a free port. `settings` are OSTIARY_* variables; limits are loose unless
-    `limits` is "default". Use it as a context manager, or `start` and `stop` it.
+    `limits` is "default"; `hurry` makes the door's deadlines so many times shorter. Use it as a
+    context manager, or `start` and `stop` it.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Gateway:
         *,
         limits: str = "loose",
         arguments: Sequence[str] = (),
+        hurry: int = 1,
     ) -> None:
         self.home = home
         self.url = ""
@@ -56,6 +59,8 @@ class Gateway:
         self.banner = ""
         self.output = ""
         self._arguments = arguments
+        hurried = (sys.executable, "-m", "tests.simulator.hurried", str(hurry))
+        self._program = _COMMAND if hurry == 1 else hurried
         self._process: subprocess.Popen[str] | None = None
         self._log = home.parent / f"{home.name}.stderr"
         kept = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}
@@ -64,7 +69,7 @@ class Gateway:
             **(_LOOSE_LIMITS if limits == "loose" else {}),
             **(settings or {}),
             "OSTIARY_HOME": str(home),
-            "PYTHONPATH": str(_SOURCE),
+            "PYTHONPATH": f"{_SOURCE}{os.pathsep}{_ROOT}",
         }
 
     def __enter__(self) -> Gateway:
@@ -81,7 +86,7 @@ class Gateway:
         """
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
-                [*_COMMAND, "serve", "--port", "0", *self._arguments],
+                [*self._program, "serve", "--port", "0", *self._arguments],
                 env=self.environment,
                 cwd=self.home.parent,
                 stdout=subprocess.PIPE,

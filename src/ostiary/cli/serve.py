@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +18,7 @@ from ostiary.cli._options import ConfigFile, settings
 if TYPE_CHECKING:
     from ostiary.assemble import Foundation
     from ostiary.config import Settings
+    from ostiary.edge.tls import Certificates
 
 _FIRST_USER = "developer"
 
@@ -56,7 +59,12 @@ def _run(found: Settings) -> None:
 
     import uvloop
 
+    from ostiary.edge.accept import raise_file_limit
+
     os.umask(0o077)
+    raise_file_limit()
+    # The writer and the sequencer are threads: at 5 ms each of their turns would be felt.
+    sys.setswitchinterval(0.0005)
     # A core dump would hold every key and text that is in memory.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _configure_logs()
@@ -68,17 +76,56 @@ async def _serve(found: Settings) -> None:
     from ostiary.assemble import lay, only_server, raise_gateway, recover
     from ostiary.edge.server import listen, server
 
+    certificates = _certificates(found)
     with listen(found.server.host, found.server.port) as socket, only_server(found.home):
         foundation = await lay(found)
         try:
             key = await _first_key(foundation) if foundation.new else None
             await recover(foundation)
-            gateway = raise_gateway(foundation)
-            address = socket.getsockname()
-            url = f"http://{_in_url(str(address[0]))}:{address[1]}"
-            await server(gateway.app, socket, lambda: _banner(foundation, url, key))
+            gateway = raise_gateway(foundation, certificates)
+            host, port = socket.getsockname()[:2]
+            call = _call(found, certificates, _in_url(str(host)), int(port))
+            await server(
+                gateway.app,
+                socket,
+                lambda: _banner(foundation, call, key),
+                most=found.server.max_connections,
+                tls=certificates.context if certificates else None,
+            )
         finally:
             await foundation.close()
+
+
+def _certificates(found: Settings) -> Certificates | None:
+    """The pair of `server.tls = "files"`; ConfigurationError where it does not fit."""
+    from ostiary.edge.tls import Certificates
+
+    cert, key = found.server.tls_cert_file, found.server.tls_key_file
+    if found.server.tls != "files" or cert is None or key is None:
+        return None
+    return Certificates(cert, key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """Where the gateway is, and what `curl` needs to know to get there."""
+
+    url: str
+    options: str = ""
+
+
+def _call(found: Settings, certificates: Certificates | None, host: str, port: int) -> _Call:
+    """The first name that the certificate is for, of the address and what Host may say."""
+    if certificates is None:
+        return _Call(f"http://{host}:{port}")
+    names = (name for name in (host, *found.server.hosts) if certificates.covers(name))
+    name = next(names, host)
+    cert = found.server.tls_cert_file
+    # The served leaf may be trusted as it stands: whoever reads this owns the file.
+    options = f"--cacert {shlex.quote(str(cert.file))} " if cert else ""
+    if name not in (host, "localhost"):
+        options += f"--resolve {name}:{port}:{host} "
+    return _Call(f"https://{name}:{port}", options)
 
 
 def _in_url(host: str) -> str:
@@ -126,8 +173,8 @@ def _configure_logs() -> None:
     )
 
 
-def _banner(foundation: Foundation, url: str, key: str | None) -> None:
-    echo = typer.echo
+def _banner(foundation: Foundation, call: _Call, key: str | None) -> None:
+    echo, url = typer.echo, call.url
     echo(f"Ostiary listens at {url}")
     echo(f"State is kept in {foundation.settings.home}")
     if foundation.issuer is None:
@@ -137,7 +184,7 @@ def _banner(foundation: Foundation, url: str, key: str | None) -> None:
         echo("The first key was shown at the first start. Another one:")
         echo(f"    ostiary keys create --user {_FIRST_USER} --name another")
         return
-    header = f"-H 'Authorization: Bearer {key}' -H 'Content-Type: application/json'"
+    header = f"{call.options}-H 'Authorization: Bearer {key}' -H 'Content-Type: application/json'"
     echo(f"Your developer key, shown this once: {key}")
     echo("\nA normal call:\n")
     echo(f'curl {url}/api/chat {header} \\\n  -d \'{{"message": "Hello, doorkeeper"}}\'')

@@ -10,6 +10,7 @@ schema    the JSON Schema of the file
 """
 
 from ostiary.config.loading import load
+from ostiary.config.pem import PemFile
 from ostiary.config.schema import json_schema
 from ostiary.config.secret import Secret, SecretFile
 from ostiary.config.tree import (
@@ -32,6 +33,7 @@ __all__ = [
     "KeyVault",
     "Limits",
     "Model",
+    "PemFile",
     "Policy",
     "Provider",
     "Role",

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import fields
 
 from ostiary.config.keys import Path, Problems, is_table, members, named_values
+from ostiary.config.pem import PemFile
 from ostiary.config.secret import Secret, SecretFile
 from ostiary.config.tree import Form
 
@@ -31,8 +32,8 @@ def leaf_schema(kind: Any) -> dict[str, Any]:
 
 
 def text_schema(kind: type) -> dict[str, Any]:
-    """What a secret looks like in a file; raise NotImplementedError for every other type."""
-    if kind in (Secret, SecretFile):
+    """What a secret or a path looks like in a file; NotImplementedError for every other type."""
+    if kind in (Secret, SecretFile, PemFile):
         return {"type": "string", "minLength": 1}
     raise NotImplementedError
 
@@ -144,7 +145,7 @@ class Decoder:
 
     def _leaf(self, kind: Any, raw: object, path: Path) -> Any:
         try:
-            value = msgspec.convert(raw, kind, dec_hook=self._secret)
+            value = msgspec.convert(raw, kind, dec_hook=self._text_type)
         except msgspec.ValidationError as error:
             cause = error.__cause__
             says = isinstance(cause, ValueError) and not isinstance(cause, UnicodeError)
@@ -171,9 +172,11 @@ class Decoder:
             return None
         return formed[0] if isinstance(value, str) else tuple(formed)
 
-    def _secret(self, kind: type, raw: object) -> Secret | SecretFile:
+    def _text_type(self, kind: type, raw: object) -> Secret | SecretFile | PemFile:
         if not isinstance(raw, str):
             raise TypeError
+        if kind is PemFile:
+            return PemFile(raw, folder=self.folder)
         return Secret(raw) if kind is Secret else SecretFile(raw, folder=self.folder)
 
 

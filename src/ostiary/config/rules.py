@@ -6,7 +6,7 @@ from typing import Final
 
 from ostiary.config.forms import is_loopback
 from ostiary.config.keys import Problems, nearest
-from ostiary.config.tree import Provider, Sections
+from ostiary.config.tree import Provider, Sections, Server
 
 BUILT_IN_ROLES: Final = ("Admin", "Developer", "User", "Analyst", "PrivacyOfficer")
 
@@ -15,6 +15,7 @@ def check(sections: Sections, problems: Problems, known_kinds: frozenset[str]) -
     """Note everything that does not fit; a rule about a key that is wrong already stays silent."""
     _check_workers(sections, problems)
     _check_identity(sections, problems)
+    _check_tls_files(sections.server, problems)
     _check_exposure(sections, problems)
     for name, provider in sections.providers.items():
         _check_provider(name, provider, problems)
@@ -52,6 +53,18 @@ def _check_identity(sections: Sections, problems: Problems) -> None:
         )
 
 
+def _check_tls_files(server: Server, problems: Problems) -> None:
+    for name in ("tls_cert_file", "tls_key_file"):
+        path = ("server", name)
+        given = getattr(server, name) is not None
+        if problems.concerns(path, ("server", "tls")):
+            continue
+        if server.tls == "files" and not given:
+            problems.add(path, 'missing: server.tls = "files" needs it')
+        elif server.tls != "files" and given:
+            problems.add(path, 'given without server.tls = "files": nobody would be served TLS')
+
+
 def _check_exposure(sections: Sections, problems: Problems) -> None:
     host, tls, proxies = (("server", name) for name in ("host", "tls", "trusted_proxies"))
     if problems.concerns(host, tls, proxies):
@@ -68,7 +81,8 @@ def _check_exposure(sections: Sections, problems: Problems) -> None:
         problems.add(
             host,
             "reachable from other machines without TLS: credentials and texts would travel in "
-            'clear; set server.tls = "proxy" with server.trusted_proxies, or listen on 127.0.0.1',
+            'clear; set server.tls = "files" with server.tls_cert_file and server.tls_key_file, '
+            'or "proxy" with server.trusted_proxies, or listen on 127.0.0.1',
         )
     if sections.identity.development and not problems.concerns(("identity",)):
         problems.add(

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields
 
 from ostiary.config import forms
+from ostiary.config.pem import PemFile
 from ostiary.config.secret import HIDDEN, Secret, SecretFile
 from ostiary.exchange import Action, Permission
 
@@ -51,8 +52,24 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Form(forms.host_name),
     ] = ("127.0.0.1", "localhost", "[::1]")
     tls: Annotated[
-        Literal["off", "proxy"], Meta(description='"proxy": a trusted proxy in front speaks TLS.')
+        Literal["off", "proxy", "files"],
+        Meta(
+            description='"proxy": a trusted proxy in front speaks TLS; "files": the gateway does.'
+        ),
     ] = "off"
+    tls_cert_file: Annotated[
+        PemFile | None,
+        Meta(description="PEM, leaf first; used within 10 s of a change."),
+    ] = None
+    tls_key_file: Annotated[
+        PemFile | None, Meta(description="PEM, not encrypted; used within 10 s of a change.")
+    ] = None
+    max_connections: Annotated[
+        Positive, Meta(description="Open connections; one more is closed. Bounded by open files.")
+    ] = 10_000
+    max_requests: Annotated[
+        Positive, Meta(description="Requests under way; one more gets 503 with Retry-After.")
+    ] = 1_000
 
 
 class Identity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -209,6 +226,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Secret):
         return HIDDEN
-    if isinstance(value, SecretFile):
+    if isinstance(value, SecretFile | PemFile):
         return value.path
     return value.value if isinstance(value, StrEnum) else value

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from ostiary.edge import problem, render
+from ostiary.edge.overload import Overload, overloaded
 from ostiary.edge.routes import Match, Table, face_of, names_stored_objects
 from ostiary.errors import MalformedRequest, RequestTimeout, TooLarge
 from ostiary.exchange import Arrival, Face, Limit
@@ -21,22 +22,31 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Probe = Callable[[], Awaitable[tuple[int, dict[str, Any]]]]
 
-LEAVE = "ostiary.leave"
+LEAVE, CUT = "ostiary.leave", "ostiary.cut"
 LINGER_SECONDS, LINGER_BYTES = 2.0, 64 * 1024 * 1024
 BODY_SECONDS = 30
+STRICT_TRANSPORT = ("Strict-Transport-Security", "max-age=63072000")
+"""Two years (RFC 6797 §6.1): on every answer over TLS and on none without."""
 _encode = msgspec.json.Encoder().encode
 _EVERY_ANSWER = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What the application is made of. `probes` answer without a credential or a record."""
+    """What the application is made of. `probes` answer without a credential or a record.
+
+    `shed` notes that a request is refused for want of room, and says whether that will be
+    recorded; `over_tls` whether a proxy in front speaks TLS to the caller of a request.
+    """
 
     pipeline: Pipeline
     probes: Mapping[str, Probe]
     new_request_id: Callable[[], str]
     start: Callable[[], Awaitable[None]]
     stop: Callable[[], Awaitable[None]]
+    load: Overload
+    shed: Callable[[Arrival], bool]
+    over_tls: Callable[[Arrival], bool] = lambda _: False
     table: Table = field(default_factory=Table)
 
 
@@ -46,6 +56,7 @@ class Application:
     def __init__(self, edge: Edge) -> None:
         """Take the built parts."""
         self._edge = edge
+        self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope."""
@@ -68,23 +79,42 @@ class Application:
         request_id = self._edge.new_request_id()
         match = self._edge.table.match(scope["method"], scope["path"])
         arrival = _arrival(scope, receive, request_id, match)
-        reply = _Reply(
-            send,
-            receive,
-            request_id,
-            face_of(scope["path"]),
-            match.route is not None and match.route.azure,
-            self._edge.pipeline.standing,
-        )
-        leave_with(scope, asyncio.current_task())
-        # Cancelled means that the client left or the drain is over: nobody hears what follows.
-        with contextlib.suppress(asyncio.CancelledError):
-            await problem.guarded(self._serve(arrival, reply), reply.refused)
+        pipeline, load = self._edge.pipeline, self._edge.load
+        probe = match.route is not None and match.route.public
+        admitted = probe or load.admits()
+        with load.stay() as stay:
+            reply = _Reply(
+                send,
+                receive,
+                request_id,
+                face_of(scope["path"]),
+                match.route is not None and match.route.azure,
+                pipeline.standing,
+                stay.answered,
+            )
+            if self._edge.over_tls(arrival):
+                reply.every[STRICT_TRANSPORT[0]] = STRICT_TRANSPORT[1]
+            leave_with(scope, asyncio.current_task())
+            serving = self._serve(arrival, reply) if admitted else self._shed(arrival, reply, scope)
+            # Cancelled means that the client left or the drain is over: nobody hears the rest.
+            with contextlib.suppress(asyncio.CancelledError):
+                await problem.guarded(serving, reply.refused)
+
+    async def _shed(self, arrival: Arrival, reply: _Reply, scope: Scope) -> None:
+        """Refuse for want of room. What could not be recorded any more is cut without a word."""
+        cut: Callable[[], None] | None = scope.get(CUT)
+        if self._edge.shed(arrival) or cut is None:
+            await reply.refused(Refused(overloaded()))
+        else:
+            cut()
+            await asyncio.sleep(0)
 
     async def _serve(self, arrival: Arrival, reply: _Reply) -> None:
         route = arrival.route
         if route is not None and route.public and self._edge.pipeline.knows_host(arrival):
             status, body = await self._edge.probes[route.operation]()
+            if self.draining and route.operation == "readyz":
+                status, body = 503, {**body, "status": "draining"}
             await reply.whole(status, _encode(body), "application/json", {})
             return
         result = await self._edge.pipeline.walk(arrival)
@@ -193,6 +223,7 @@ class _Reply:
         face: Face,
         azure: bool,
         standing: tuple[Limit, ...],
+        begun: Callable[[], None],
     ) -> None:
         self._send = send
         self._receive = receive
@@ -201,6 +232,8 @@ class _Reply:
         self._azure = azure
         self._standing = render.limit_headers(standing)
         self._begun = False
+        self._tell = begun
+        self.every = dict(_EVERY_ANSWER)
 
     async def refused(self, refused: Refused) -> None:
         if self._begun:
@@ -254,12 +287,13 @@ class _Reply:
         merged = {
             "Content-Type": content_type,
             "x-request-id": self._request_id,
-            **_EVERY_ANSWER,
+            **self.every,
             **({} if "RateLimit" in headers else self._standing),
             **headers,
         }
         if status == 204:
             del merged["Content-Type"], merged["Content-Length"]
         self._begun = True
+        self._tell()
         raw = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in merged.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})

@@ -12,19 +12,29 @@ import contextlib
 import gc
 import signal
 import socket as sockets
+import sys
 from collections.abc import Callable, Iterator
+from ssl import SSLContext
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ostiary.edge.app import BODY_SECONDS, LEAVE
+from ostiary.edge.accept import Acceptor, most_connections
+from ostiary.edge.app import BODY_SECONDS, CUT, LEAVE, STRICT_TRANSPORT
 from ostiary.errors import ConfigurationError
 
 HEAD_SECONDS = 15
 HEAD_BYTES = 64 * 1024
 HEAD_FIELDS = 128
 IDLE_SECONDS = 75
+STALL_SECONDS = 30
+"""How long a client may take nothing of what waits for it."""
+LAST_SECONDS = 5
+"""How long the last bytes of a connection that we close may take."""
+DRAIN_SECONDS = 10
+WRITE_BYTES = 32 * 1024
+_LEAST_TAKEN = 1024
 _FRAMING = 8
 _VERSIONS = frozenset({"1.0", "1.1"})
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -35,7 +45,8 @@ class FrozenHeaders(HttpToolsProtocol):
 
     A head has `HEAD_SECONDS` from its first byte, `HEAD_BYTES` and `HEAD_FIELDS`; what frames a
     body may not outgrow it. A connection that sends no head, or the body of a request that was
-    answered long ago, is closed. Of transfer codings only `chunked` is undone, so only it is taken.
+    answered long ago, or that takes nothing of what waits for it, is closed. Of transfer codings
+    only `chunked` is undone, so only it is taken.
     """
 
     _timer: asyncio.TimerHandle | None = None
@@ -43,10 +54,13 @@ class FrozenHeaders(HttpToolsProtocol):
     _in_body = False
     _size = 0
     _cycles: tuple[Any, ...] = ()
+    _stall: asyncio.TimerHandle | None = None
+    _end: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first request a while to begin."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=WRITE_BYTES)
         self._close_in(IDLE_SECONDS)
 
     def data_received(self, data: bytes) -> None:
@@ -59,7 +73,7 @@ class FrozenHeaders(HttpToolsProtocol):
         if (was_in_head and self._in_head) or (was_in_body and self._in_body):
             self._size += len(data)
             if self._size > HEAD_BYTES:
-                self.transport.close()
+                self._hang_up()
         elif self._timer is None and (self.cycle is None or self.cycle.response_complete):
             # Empty lines between requests are legal, and must not hold a connection for ever.
             self._close_in(IDLE_SECONDS)
@@ -67,6 +81,7 @@ class FrozenHeaders(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start the head's time."""
         super().on_message_begin()
+        self.scope[CUT] = self.transport.abort  # type: ignore[literal-required]
         self._in_head, self._size = True, 0
         self._close_in(HEAD_SECONDS)
 
@@ -109,6 +124,9 @@ class FrozenHeaders(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the requests under way: nobody is there to hear the answers."""
         self._stop_timer()
+        self._stop_stall()
+        if self._end is not None:
+            self._end.cancel()
         super().connection_lost(exc)
         for cycle in self._cycles:
             if not cycle.response_complete:
@@ -116,6 +134,49 @@ class FrozenHeaders(HttpToolsProtocol):
                 leave: Callable[[], object] | None = cycle.scope.get(LEAVE)
                 if leave is not None:
                     leave()
+
+    def pause_writing(self) -> None:
+        """The client takes less than it is sent: let it not hold the request for ever."""
+        super().pause_writing()
+        self._stop_stall()
+        self._watch_reader(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._stop_stall()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that was idle for long, even if it reads nothing."""
+        self._hang_up()
+
+    def shutdown(self) -> None:
+        """Close at once what is idle, the rest with its answer, and let the application know."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self._hang_up()
+
+    def _watch_reader(self, waiting: int) -> None:
+        self._stall = self.loop.call_later(STALL_SECONDS, self._judge_reader, waiting)
+
+    def _judge_reader(self, before: int) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        if waiting > before - _LEAST_TAKEN:
+            self._stall = None
+            self.transport.abort()
+        else:
+            self._watch_reader(waiting)
+
+    def _stop_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _hang_up(self) -> None:
+        """Close; what was not taken in time is dropped, else it would hold the connection."""
+        self.transport.close()
+        if self._end is None:
+            self._end = self.loop.call_later(LAST_SECONDS, self.transport.abort)
 
     def _is_plain(self, data: bytes) -> bool:
         """Whether a request line that begins here has single spaces (RFC 9112 §3)."""
@@ -134,7 +195,7 @@ class FrozenHeaders(HttpToolsProtocol):
         """Close; where `answered`, only if the answer is out (else the application decides)."""
         self._timer = None
         if not answered or self.cycle.response_complete:
-            self.transport.close()
+            self._hang_up()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -145,18 +206,70 @@ class FrozenHeaders(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """Says when it is ready, and ends by itself on a signal instead of dying of it."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        ready: Callable[[], None],
+        *,
+        most: int,
+        tls: SSLContext | None,
+    ) -> None:
         super().__init__(config)
         self._ready = ready
+        self._most = most
+        self._tls = tls
 
     async def startup(self, sockets: list[sockets.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            # What is there now stays: the collector would walk it for 30 ms each time, and
-            # requests would wait.
-            gc.collect()
-            gc.freeze()
-            self._ready()
+        """Start the application, then listen; uvicorn's own listener bounds nothing."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(3)
+
+        def protocol() -> asyncio.Protocol:
+            return FrozenHeaders(self.config, self.server_state, self.lifespan.state)
+
+        self._acceptors = [
+            Acceptor(
+                socket,
+                protocol,
+                held=self.server_state.connections,
+                most=self._most,
+                tls=self._tls,
+            )
+            for socket in sockets or ()
+        ]
+        for acceptor in self._acceptors:
+            acceptor.start(self.config.backlog)
+        self.started = True
+        # What is there now stays: the collector would walk it for 30 ms each time, and
+        # requests would wait.
+        gc.collect()
+        gc.freeze()
+        self._ready()
+
+    async def shutdown(self, sockets: list[sockets.socket] | None = None) -> None:
+        """Take nobody in, give what is under way `DRAIN_SECONDS`, cut the rest, then end."""
+        state = self.server_state
+        self.config.loaded_app.draining = True
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for socket in sockets or ():
+            socket.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + DRAIN_SECONDS
+        while state.tasks and loop.time() < until and not self.force_exit:
+            await asyncio.wait(list(state.tasks), timeout=0.1)
+        for task in list(state.tasks):
+            task.cancel()
+        if state.tasks:
+            # Each records its interruption on the way out; the store closes after that.
+            await asyncio.wait(list(state.tasks), timeout=LAST_SECONDS)
+        await asyncio.sleep(0)
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await self.lifespan.shutdown()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -184,8 +297,18 @@ def listen(host: str, port: int) -> Iterator[sockets.socket]:
         yield socket
 
 
-async def server(app: Any, socket: sockets.socket, ready: Callable[[], None]) -> None:
-    """Serve one application on one socket until a signal ends it; `ready` is called once."""
+async def server(
+    app: Any,
+    socket: sockets.socket,
+    ready: Callable[[], None],
+    *,
+    most: int = 10_000,
+    tls: SSLContext | None = None,
+) -> None:
+    """Serve one application on one socket until a signal ends it; `ready` is called once.
+
+    `most` connections are held at a time, fewer where the system allows fewer open files.
+    """
     config = uvicorn.Config(
         app,
         http=FrozenHeaders,
@@ -196,7 +319,9 @@ async def server(app: Any, socket: sockets.socket, ready: Callable[[], None]) ->
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=10,
         backlog=2048,
+        # Beneath every answer, those of the parser included.
+        headers=[STRICT_TRANSPORT] if tls else [],
     )
-    await _Server(config, ready).serve(sockets=[socket])
+    running = _Server(config, ready, most=most_connections(most), tls=tls)
+    await running.serve(sockets=[socket])

@@ -210,7 +210,7 @@ def _encryption(settings: Settings) -> Iterator[Check]:
         8,
         good=behind_tls,
         evidence="server.tls",
-        fix='server.tls = "proxy" behind an ingress that speaks TLS, with server.trusted_proxies',
+        fix='server.tls = "files", or "proxy" behind an ingress, with server.trusted_proxies',
     )
     clear = [n for n, p in settings.providers.items() if (p.base_url or "").startswith("http://")]
     yield _judge(
@@ -248,9 +248,9 @@ def _network(settings: Settings) -> Iterator[Check]:
         "listening",
         "network",
         4,
-        good=loopback or settings.server.tls == "proxy",
+        good=loopback or settings.server.tls != "off",
         evidence="server.host",
-        fix='server.host = "127.0.0.1", or server.tls = "proxy"',
+        fix='server.host = "127.0.0.1", or server.tls = "files" or "proxy"',
     )
     wide = [n for n in settings.server.trusted_proxies if int(n.rpartition("/")[2] or 32) < 16]
     yield _judge(

@@ -6,6 +6,7 @@ once and strictly, and no header that appears twice where once is meant.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
 import time
@@ -20,9 +21,11 @@ from ostiary.errors import (
     MethodNotAllowed,
     MisdirectedRequest,
     NotFound,
+    TooLarge,
     UnsupportedMedia,
 )
 from ostiary.exchange import Admitted, Arrival, Trace
+from ostiary.wire.gzip_body import GzipError, GzipTooLarge, inflate
 from ostiary.wire.strict_json import StrictJSONError, decode
 
 LAYER = "admit"
@@ -52,7 +55,7 @@ async def admit(arrival: Arrival, door: Door) -> Admitted:
     headers = _gather(arrival.headers)
     route = arrival.route
     _check_host(headers.get("host", ()), _hosts(arrival, door))
-    if any(value.lower() == "websocket" for value in headers.get("upgrade", ())):
+    if _is_upgrade(headers.get("upgrade", ())):
         raise MalformedRequest(
             "WebSockets are not served.",
             layer=LAYER,
@@ -103,13 +106,35 @@ def _gather(raw: Sequence[tuple[bytes, bytes]]) -> Mapping[str, tuple[str, ...]]
 
 
 def knows_host(arrival: Arrival, door: Door) -> bool:
-    """Whether the Host is one that `admit` would take for this route."""
-    values = tuple(v.decode("latin-1").strip() for n, v in arrival.headers if n.lower() == b"host")
+    """Whether `admit` would take this route's request: a known Host, and no WebSocket."""
     try:
-        _check_host(values, _hosts(arrival, door))
+        _check_host(_values(arrival, b"host"), _hosts(arrival, door))
     except (MalformedRequest, MisdirectedRequest):
         return False
-    return True
+    return not _is_upgrade(_values(arrival, b"upgrade"))
+
+
+def over_tls(arrival: Arrival, door: Door) -> bool:
+    """Whether a trusted proxy says that its caller speaks TLS with it.
+
+    Only X-Forwarded-Proto of a peer inside `trusted_proxies` is believed, and only where each of
+    its values says so: the proxy may answer in clear as well.
+    """
+    said = [
+        part.strip() for line in _values(arrival, b"x-forwarded-proto") for part in line.split(",")
+    ]
+    if not said or any(part.lower() != "https" for part in said):
+        return False
+    address = _address(arrival.peer)
+    return address is not None and _within(address, door.trusted_proxies)
+
+
+def _values(arrival: Arrival, name: bytes) -> tuple[str, ...]:
+    return tuple(v.decode("latin-1").strip() for n, v in arrival.headers if n.lower() == name)
+
+
+def _is_upgrade(values: Sequence[str]) -> bool:
+    return any("websocket" in value.lower() for value in values)
 
 
 def _hosts(arrival: Arrival, door: Door) -> frozenset[str] | None:
@@ -214,12 +239,7 @@ async def _body(arrival: Arrival, headers: Mapping[str, tuple[str, ...]]) -> Any
     route = arrival.route
     if route is None or not route.body_limit:
         return None
-    if any(
-        coding.lower() not in {"", "identity"} for coding in headers.get("content-encoding", ())
-    ):
-        raise UnsupportedMedia(
-            "Send the body without a content coding.", layer=LAYER, rule="content-encoding"
-        )
+    packed = _is_gzip(headers.get("content-encoding", ()))
     types = headers.get("content-type", ())
     if len(types) != 1 or not _JSON_TYPE.fullmatch(types[0]):
         raise UnsupportedMedia(
@@ -228,9 +248,44 @@ async def _body(arrival: Arrival, headers: Mapping[str, tuple[str, ...]]) -> Any
             rule="content-type",
         )
     data = await arrival.read(route.body_limit)
+    if packed:
+        data = await _inflated(data, route.body_limit)
     try:
         return decode(data)
     except StrictJSONError as cause:
         raise MalformedRequest(
             f"The body is not acceptable JSON: {cause}", layer=LAYER, rule=f"json-{cause.rule}"
         ) from cause
+
+
+def _is_gzip(codings: Sequence[str]) -> bool:
+    """Whether the body is packed; 415 for every coding but gzip alone, once."""
+    named = [c for c in (value.lower() for value in codings) if c not in {"", "identity"}]
+    if named and named not in (["gzip"], ["x-gzip"]):
+        raise UnsupportedMedia(
+            "Send the body without a content coding, or with gzip alone.",
+            layer=LAYER,
+            rule="content-encoding",
+            headers={"Accept-Encoding": "gzip, identity"},
+        )
+    return bool(named)
+
+
+async def _inflated(data: bytes, limit: int) -> bytes:
+    """The body without its coding, in slices between which others get their turn."""
+    whole = bytearray()
+    try:
+        for part in inflate(data, limit):
+            whole += part
+            await asyncio.sleep(0)
+    except GzipTooLarge as cause:
+        raise TooLarge(
+            f"Inflated, the body is larger than the {limit} bytes that this route takes.",
+            layer=LAYER,
+            rule="body-size",
+        ) from cause
+    except GzipError as cause:
+        raise MalformedRequest(
+            f"The body is not one whole gzip member: {cause}.", layer=LAYER, rule="gzip"
+        ) from cause
+    return bytes(whole)

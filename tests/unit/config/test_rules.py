@@ -36,7 +36,7 @@ def test_nothing_needs_to_be_set(folder: Folder) -> None:
         ("[server]\nhosts = ['a:1']", "server.hosts"),
         ("[server]\ntrusted_proxies = ['10.0.0.1/8']", "server.trusted_proxies"),
         ("[server]\nworkers = 2", "server.workers"),
-        ("[server]\ntls = 'files'", "server.tls"),
+        ("[server]\ntls_key_file = 'missing.pem'", "server.tls_key_file"),
         ("[server]\ntls = 'proxy'", "server.tls"),
         ("[server]\ntls_cert_file = 'x'", "server.tls_cert_file"),
         ("server = 1", "server"),
@@ -138,6 +138,22 @@ def test_a_listener_for_others_needs_tls_and_a_real_identity(folder: Folder) -> 
     bare = "[server]\nhost = '::'\n" + ENTRA
     assert "TLS" in folder.refusal(bare)["server.host"]
     assert "127.0.0.1" in folder.refusal(bare)["server.host"]
+
+
+def test_tls_from_files_needs_both_and_is_enough_for_others(folder: Folder) -> None:
+    for name in ("cert", "key"):
+        (folder.path / f"{name}.pem").write_text("-----BEGIN SOMETHING-----\n")
+    cert, key = "tls_cert_file = 'cert.pem'\n", "tls_key_file = 'key.pem'\n"
+    files = "[server]\nhost = '0.0.0.0'\ntls = 'files'\n"
+    found = folder.load(files + cert + key + ENTRA).server
+    assert found.tls_key_file.file == folder.path / "key.pem"
+    assert set(folder.refusal(files + ENTRA)) == {"server.tls_cert_file", "server.tls_key_file"}
+    assert set(folder.refusal(files + cert + ENTRA)) == {"server.tls_key_file"}
+    assert set(folder.refusal("[server]\n" + cert + key)) == {
+        "server.tls_cert_file",
+        "server.tls_key_file",
+    }
+    assert "development identity" in folder.refusal(files + cert + key)["server.host"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])

@@ -12,6 +12,7 @@ import pytest
 
 from ostiary.edge import app as module
 from ostiary.edge.app import Application, Edge
+from ostiary.edge.overload import Overload
 from ostiary.errors import ProviderFailed
 from ostiary.exchange import Call
 from tests.unit.doorway import MODEL, Doorway, doorway, piece, says, whole
@@ -42,6 +43,8 @@ class Client:
                 lambda: next(self._ids),
                 nothing,
                 nothing,
+                Overload(most=100),
+                lambda _: True,
             )
         )
 

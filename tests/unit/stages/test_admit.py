@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ipaddress
 import time
+import zlib
 from typing import Any
 
 import pytest
@@ -19,7 +21,8 @@ from ostiary.errors import (
     UnsupportedMedia,
 )
 from ostiary.exchange import Admitted, Arrival
-from ostiary.stages.admit import Door, admit, knows_host, peer_address
+from ostiary.stages.admit import Door, admit, knows_host, over_tls, peer_address
+from ostiary.wire.gzip_body import SLICE, GzipTooLarge, inflate
 
 NEW = "0" * 31 + "1"
 DOOR = Door(frozenset({"127.0.0.1", "localhost", "[::1]"}), (), lambda: NEW, lambda: 5.0)
@@ -191,8 +194,98 @@ def test_a_body_of_another_type_is_refused(kind: str) -> None:
 def test_a_body_with_two_types_or_a_coding_is_refused() -> None:
     args, more = post(b"{}", ("content-type", "application/json"))
     assert refused(*args, **more).rule == "content-type"
-    args, more = post(b"{}", ("content-encoding", "gzip"))
+    for coding in ("br", "deflate", "zstd", "gzip, gzip", "gzip, identity", "gzip;q=1", "*"):
+        args, more = post(b"{}", ("content-encoding", coding))
+        found = refused(*args, **more)
+        assert (found.status, found.rule) == (415, "content-encoding")
+        assert found.headers["Accept-Encoding"] == "gzip, identity"
+    args, more = post(gzip.compress(b"{}"), *[("content-encoding", "gzip")] * 2)
     assert refused(*args, **more).rule == "content-encoding"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip"])
+def test_a_packed_body_is_the_body_that_was_packed(coding: str) -> None:
+    args, more = post(gzip.compress(b'{"message": "Hi"}'), ("content-encoding", coding))
+    assert admitted(*args, **more).body == {"message": "Hi"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        gzip.compress(b"{}")[:-1],
+        gzip.compress(b"{}")[:12],
+        gzip.compress(b"{}") + b"x",
+        gzip.compress(b"{}") + b"\0",
+        gzip.compress(b"{") + gzip.compress(b"}"),
+        gzip.compress(b"{}")[:-8] + b"\0" * 8,
+        zlib.compress(b"{}"),
+    ],
+    ids=["empty", "plain", "cut", "cut early", "more", "padding", "members", "sum", "zlib"],
+)
+def test_what_is_not_one_whole_member_is_refused(body: bytes) -> None:
+    args, more = post(body, ("content-encoding", "gzip"))
+    assert (refused(*args, **more).status, refused(*args, **more).rule) == (400, "gzip")
+
+
+def test_a_bomb_is_refused_when_the_limit_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(data: bytes, limit: int) -> Any:
+        for part in inflate(data, limit):
+            made.append(len(part))
+            yield part
+
+    monkeypatch.setattr("ostiary.stages.admit.inflate", counted)
+    bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = b"".join(bomb.compress(bytes(1024 * 1024)) for _ in range(256)) + bomb.flush()
+    args, more = post(packed, ("content-encoding", "gzip"))
+    assert refused(*args, **more).status == 413
+    limit = Table().match("POST", args[0]).route.body_limit
+    assert sum(made) <= limit
+
+
+def test_the_limit_is_of_what_comes_out() -> None:
+    limit = 64 * 1024
+    for size, fits in ((limit, True), (limit + 1, False)):
+        packed = gzip.compress(bytes(size))
+        if fits:
+            assert sum(map(len, inflate(packed, limit))) == size
+        else:
+            with pytest.raises(GzipTooLarge):
+                list(inflate(packed, limit))
+
+
+def test_a_large_body_lets_others_have_their_turn() -> None:
+    async def test() -> None:
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(other())
+        text = b'{"model": "m", "messages": [], "x": "' + b"a" * (4 * 1024 * 1024) + b'"}'
+        headers = (("content-type", "application/json"), ("content-encoding", "gzip"))
+        path, body = "/v1/chat/completions", gzip.compress(text)
+        await admit(arrival(path, "POST", *headers, body=body), DOOR)
+        assert turns >= len(text) // SLICE
+        beside.cancel()
+
+    asyncio.run(test())
+
+
+def test_a_proxys_word_on_tls_is_believed_from_a_trusted_proxy_alone() -> None:
+    behind = Door(DOOR.hosts, (ipaddress.ip_network("10.0.0.0/8"),), DOOR.new_trace_id)
+    said = arrival("/v1/models", "GET", ("x-forwarded-proto", "https"))
+    assert over_tls(said, behind)
+    assert not over_tls(said, DOOR)
+    for values in (["http"], ["https", "http"], ["https,http"], [""], []):
+        pairs = [("x-forwarded-proto", value) for value in values]
+        assert not over_tls(arrival("/v1/models", "GET", *pairs), behind)
 
 
 @pytest.mark.parametrize(
