@@ -7,6 +7,7 @@ OstiaryError
 └── Refusal                 an answer for the caller; carries status, layer, rule and public text
     ├── MalformedRequest    400   admit, check: the request is not what the route takes
     ├── PolicyViolation     400   detect: the policy blocks what was found
+    ├── ProviderFiltered    400   forward: the provider's own content filter blocked the request
     ├── Unauthenticated     401   authn: no credential, or one that proves nothing
     ├── Forbidden           403   authz: known, but not allowed
     ├── NotFound            404   no such path or object (or it belongs to somebody else)
@@ -29,7 +30,7 @@ a bare 500, so that no private cause can leak. A message never quotes user text 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class OstiaryError(Exception):
@@ -98,6 +99,25 @@ class PolicyViolation(Refusal):
 
     status, title = 400, "Blocked by policy"
     kind, code = "invalid_request_error", "policy_violation"
+
+
+class ProviderFiltered(Refusal):
+    """400: the provider's own content filter blocked the request; told apart from our policy."""
+
+    status, title = 400, "Blocked by the model's provider"
+    kind, code = "invalid_request_error", "content_filter"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        layer: str,
+        rule: str,
+        filter_result: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`filter_result`: what the filter said of each category that is known, and no text."""
+        super().__init__(message, layer=layer, rule=rule)
+        self.filter_result: Mapping[str, Any] = filter_result or {}
 
 
 class Unauthenticated(Refusal):

@@ -27,6 +27,7 @@ from ostiary.exchange import (
     Admitted,
     Arrival,
     Checked,
+    Course,
     Face,
     Funded,
     Identified,
@@ -254,6 +255,7 @@ class _Exchange:
         self._thread = thread
         self._guard = AnswerGuard(parts.policy, estimate(screened.body))
         self._said: list[str] = []
+        self._course = Course()
         self._asked = False
         self._open = True
 
@@ -298,7 +300,7 @@ class _Exchange:
             self._abandon()
 
     async def _whole(self) -> AsyncGenerator[Event, None]:
-        async with aclosing(forward(self._screened, self._parts.models)) as source:
+        async with aclosing(forward(self._screened, self._parts.models, self._course)) as source:
             event = await anext(source, None)
         if event is None:
             raise no_answer()
@@ -309,7 +311,7 @@ class _Exchange:
 
     async def _streamed(self) -> AsyncGenerator[Event, None]:
         """Events as they are judged; the finish and the held text only after the record."""
-        async with aclosing(forward(self._screened, self._parts.models)) as source:
+        async with aclosing(forward(self._screened, self._parts.models, self._course)) as source:
             async for event in source:
                 for released in self._guard.release(event):
                     self._hear(released, "delta")
@@ -347,6 +349,7 @@ class _Exchange:
             findings=self._guard.findings,
             blocked=self._guard.blocked,
             resource=thread.id if thread else None,
+            provider=self._course.provider,
         )
         self._open = False
         await asyncio.shield(self._parts.spawn(self._close(record, turn)))
@@ -385,7 +388,7 @@ class _Exchange:
     async def _leave(self) -> None:
         try:
             record = self._parts.ledger.interrupted(
-                self._screened, self._used(), self._guard.findings
+                self._screened, self._used(), self._guard.findings, self._course.provider
             )
             turn = self._turn() if any(self._said) else None
             try:
@@ -406,7 +409,11 @@ class _Exchange:
         try:
             await self._parts.ledger.commit(
                 self._parts.ledger.broken(
-                    self._screened, self._used(), refusal, self._guard.findings
+                    self._screened,
+                    self._used(),
+                    refusal,
+                    self._guard.findings,
+                    self._course.provider,
                 )
             )
         except Exception as cause:
