@@ -95,7 +95,7 @@ class EntraTokens:
             if now >= held.due and now >= self._not_before:
                 self._fetch()
             return held.token
-        if self._fetching is not None or now >= self._not_before:
+        if self._under_way or now >= self._not_before:
             # Whoever waits may leave; the fetch goes on for all the others.
             await asyncio.wait({self._fetch()})
         held, now = self._held, self._clock()
@@ -134,9 +134,13 @@ class EntraTokens:
         if self._source is not None:
             await self._source.close()
 
+    @property
+    def _under_way(self) -> bool:
+        return self._fetching is not None and not self._fetching.done()
+
     def _fetch(self) -> asyncio.Task[None]:
         """The one fetch under way, begun where there is none."""
-        if self._fetching is None or self._fetching.done():
+        if self._fetching is None or not self._under_way:
             self._fetching = asyncio.create_task(self._renew())
         return self._fetching
 
