@@ -88,6 +88,10 @@ class Upstream:
             else:
                 yield await self._whole(response, reading)
             self._note(well=True)
+        except GeneratorExit:
+            # Whoever asked has enough: what came until here did come.
+            self._note(well=True)
+            raise
         except TimeoutError as cause:
             self._note(well=False)
             raise faults.silent() from cause
