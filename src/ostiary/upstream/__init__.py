@@ -5,4 +5,6 @@ faults        what each fault of a provider means for the caller
 breaker       when a provider that keeps failing is left alone
 credentials   what proves to the provider who asks: a key, or nothing
 entra         the same with tokens of Microsoft Entra ID
+paths         where the interfaces lie below a base URL
+trust         whose certificates count
 """

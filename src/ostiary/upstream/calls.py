@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
 import structlog
 
-from ostiary.errors import ConfigurationError, ProviderFailed, Refusal
+from ostiary.errors import ProviderFailed, Refusal
 from ostiary.exchange import Call
 from ostiary.upstream import faults
 from ostiary.upstream.breaker import Breaker
 from ostiary.upstream.credentials import Credential
+from ostiary.upstream.trust import trust
 from ostiary.wire.readings import AnswerShapeError, Reading, reading_of
 from ostiary.wire.sse import Parser, SseError
 
@@ -255,26 +254,6 @@ class Upstream:
                 yield reading.event(_decode(frame.data))
         parser.close()
         reading.end(said_done=False)
-
-
-def trust(environ: Mapping[str, str]) -> ssl.SSLContext | bool:
-    """Whose certificates count: the system's roots or SSL_CERT_FILE, and REQUESTS_CA_BUNDLE.
-
-    True is aiohttp's own context, which verifies and was made by OpenSSL's rules. Raises
-    ConfigurationError where the bundle cannot be used.
-    """
-    bundle = environ.get("REQUESTS_CA_BUNDLE")
-    if not bundle:
-        return True
-    context = ssl.create_default_context()
-    try:
-        if Path(bundle).is_dir():
-            context.load_verify_locations(capath=bundle)
-        else:
-            context.load_verify_locations(cafile=bundle)
-    except OSError as cause:
-        raise ConfigurationError("REQUESTS_CA_BUNDLE: no certificates can be read there") from cause
-    return context
 
 
 def _not_json() -> ProviderFailed:

@@ -12,16 +12,20 @@ import base64
 import binascii
 import json
 import logging
+import os
 import re
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
+import aiohttp
 import structlog
 
 from ostiary.errors import ConfigurationError, ServiceUnavailable
+from ostiary.upstream.trust import trust
 
 log = structlog.get_logger("ostiary")
 SCOPE = "https://cognitiveservices.azure.com/.default"
@@ -195,4 +199,26 @@ def default_tokens(scope: str) -> EntraTokens:
     # These libraries' own lines would name tenants, identities and addresses.
     for name in ("azure", "msal"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    return EntraTokens(scope, identity.DefaultAzureCredential, (errors.AzureError,))
+    trusted = trust(os.environ)
+
+    def connect() -> Source:
+        made: Source = identity.DefaultAzureCredential(**_transport(trusted))
+        return made
+
+    return EntraTokens(scope, connect, (errors.AzureError,))
+
+
+def _transport(trusted: ssl.SSLContext | bool) -> dict[str, Any]:
+    """What makes azure-core trust the same authorities; nothing where that is its own default.
+
+    Its asynchronous transport does not read REQUESTS_CA_BUNDLE, as its synchronous one does.
+    """
+    if trusted is True:
+        return {}
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=trusted),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+    )
+    made = import_module("azure.core.pipeline.transport").AioHttpTransport
+    return {"transport": made(session=session, session_owner=True)}
