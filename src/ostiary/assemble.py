@@ -59,6 +59,8 @@ from ostiary.stores import sqlite
 from ostiary.tlog.files import LogFiles
 from ostiary.tlog.note import NoteSigner
 from ostiary.tlog.sequencer import Sequencer
+from ostiary.upstream.credentials import Credential, Key
+from ostiary.upstream.entra import SCOPE, default_tokens
 
 Clock = Callable[[], float]
 SCAN_THREADS = 2
@@ -221,10 +223,7 @@ def raise_gateway(foundation: Foundation, certificates: Certificates | None = No
     settings, clock = foundation.settings, foundation.clock
     counters = memory.build(memory.Options(), clock=time.monotonic)
     providers = {name: _provider(name, p) for name, p in settings.providers.items()}
-    models = {
-        name: Model(name, providers[model.provider], model.upstream_name)
-        for name, model in settings.models.items()
-    }
+    models = _models(settings, providers)
     keys_source = _key_source(foundation)
     key_authenticator = _key_authenticator(foundation)
     threads = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="scan")
@@ -357,19 +356,41 @@ def detectors() -> tuple[Detector, ...]:
     return tuple(built)
 
 
+def _models(settings: Settings, providers: Mapping[str, Provider]) -> Mapping[str, Model]:
+    models = {}
+    for name, model in settings.models.items():
+        first, *spares = (providers[provider] for provider in model.chain)
+        models[name] = Model(name, first, model.upstream_name, tuple(spares))
+    return models
+
+
 def _provider(name: str, settings: ProviderSettings) -> Provider:
+    """The provider of a kind, built by its file; raises ConfigurationError."""
     module = import_module(f"ostiary.providers.{settings.kind}")
     if settings.kind == "echo":
         return cast("Provider", module.build(name, module.Options()))
     if settings.base_url is None:
         raise ConfigurationError(f"providers.{name}.base_url is missing")
-    credential = settings.credential if settings.auth == "key" else None
-    options = module.Options(
-        base_url=settings.base_url,
-        timeout_seconds=settings.timeout_seconds,
-        secret=lambda: credential.current().reveal() if credential else None,
-    )
-    return cast("Provider", module.build(name, options))
+    given: dict[str, Any] = {
+        "base_url": settings.base_url,
+        "credential": _credential(name, settings),
+        "timeout_seconds": settings.timeout_seconds,
+    }
+    if settings.kind == "azure":
+        given["entra"] = settings.auth == "entra"
+        given["api_version"] = settings.api_version
+        given["user_security_context"] = settings.user_security_context
+    return cast("Provider", module.build(name, module.Options(**given)))
+
+
+def _credential(name: str, settings: ProviderSettings) -> Credential:
+    if settings.auth == "entra":
+        try:
+            return default_tokens(settings.scope or SCOPE)
+        except ConfigurationError as cause:
+            raise ConfigurationError(f"providers.{name}.auth: {cause}") from cause
+    held = settings.credential if settings.auth == "key" else None
+    return Key(lambda: held.current().reveal() if held else None)
 
 
 def _token_options(foundation: Foundation) -> entra.Options:

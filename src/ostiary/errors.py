@@ -30,7 +30,7 @@ a bare 500, so that no private cause can leak. A message never quotes user text 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class OstiaryError(Exception):
@@ -115,17 +115,22 @@ class PolicyViolation(Refusal):
 
 
 class ProviderFiltered(Refusal):
-    """400: the model's own content filter refused the prompt; `filter_result` says why."""
+    """400: the provider's own content filter blocked the request; told apart from our policy."""
 
-    status, title = 400, "Blocked by the model's filter"
+    status, title = 400, "Blocked by the model's provider"
     kind, code = "invalid_request_error", "content_filter"
 
     def __init__(
-        self, message: str, *, layer: str, rule: str, filter_result: Mapping[str, object]
+        self,
+        message: str,
+        *,
+        layer: str,
+        rule: str,
+        filter_result: Mapping[str, Any] | None = None,
     ) -> None:
-        """Take the verdicts, sanitised: category names, flags and severities."""
+        """`filter_result`: what the filter said of each category that is known, and no text."""
         super().__init__(message, layer=layer, rule=rule)
-        self.filter_result = dict(filter_result)
+        self.filter_result: Mapping[str, Any] = filter_result or {}
 
 
 class Unauthenticated(Refusal):

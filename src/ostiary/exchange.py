@@ -156,7 +156,10 @@ class Vouched:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A verified caller: the person (or application) that owns what it makes, and its rights."""
+    """A verified caller: the person (or application) that owns what it makes, and its rights.
+
+    `subject` and `client` are what a token says; a key has neither.
+    """
 
     person: str
     method: str
@@ -166,6 +169,8 @@ class Principal:
     grants: frozenset[str] | None
     key_id: str | None = None
     issued_at: float = 0.0
+    subject: Subject | None = field(default=None, repr=False)
+    client: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,9 +278,29 @@ class Usage:
         return self.prompt + self.completion
 
 
+@dataclass(slots=True)
+class Course:
+    """How asking the model has gone: who was asked last, and how often anybody may still be."""
+
+    provider: str | None = None
+    calls: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, for a provider that is to be told; `person` is empty for a key or application."""
+
+    person: Subject | None = field(default=None, repr=False)
+    client: str | None = field(default=None, repr=False)
+    address: str = field(default="", repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a provider is asked: a screened body under the name that it knows the model by."""
+    """What a provider is asked: a screened body under the name that it knows the model by.
+
+    `spare` says that another provider stands by: this one's limit or absence is not waited for.
+    """
 
     request_id: str
     model: str
@@ -283,3 +308,6 @@ class Call:
     stream: bool = False
     traceparent: str = ""
     dialect: Dialect = Dialect.CHAT
+    caller: Caller = field(default_factory=Caller)
+    course: Course = field(default_factory=Course)
+    spare: bool = False

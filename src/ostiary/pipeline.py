@@ -27,6 +27,7 @@ from ostiary.exchange import (
     Admitted,
     Arrival,
     Checked,
+    Course,
     Face,
     Funded,
     Identified,
@@ -265,6 +266,7 @@ class _Exchange:
         self._thread = thread
         self._guard = guard_answer(screened, parts.policy)
         self._said: list[str] = []
+        self._course = Course()
         self._asked = False
         self._open = True
 
@@ -309,7 +311,7 @@ class _Exchange:
             self._abandon()
 
     async def _whole(self) -> AsyncGenerator[Event, None]:
-        async with aclosing(forward(self._screened, self._parts.models)) as source:
+        async with aclosing(forward(self._screened, self._parts.models, self._course)) as source:
             event = await anext(source, None)
         if event is None:
             raise no_answer()
@@ -320,7 +322,7 @@ class _Exchange:
 
     async def _streamed(self) -> AsyncGenerator[Event, None]:
         """Events as they are judged; the finish and the held text only after the record."""
-        async with aclosing(forward(self._screened, self._parts.models)) as source:
+        async with aclosing(forward(self._screened, self._parts.models, self._course)) as source:
             async for event in source:
                 for released in self._guard.release(event):
                     self._hear(released, "delta")
@@ -356,6 +358,7 @@ class _Exchange:
             findings=self._guard.findings,
             blocked=self._guard.blocked,
             resource=thread.id if thread else None,
+            provider=self._course.provider,
         )
         self._open = False
         await asyncio.shield(self._parts.spawn(self._close(record, turn)))
@@ -394,7 +397,7 @@ class _Exchange:
     async def _leave(self) -> None:
         try:
             record = self._parts.ledger.interrupted(
-                self._screened, self._used(), self._guard.findings
+                self._screened, self._used(), self._guard.findings, self._course.provider
             )
             turn = self._turn() if any(self._said) else None
             try:
@@ -415,7 +418,11 @@ class _Exchange:
         try:
             await self._parts.ledger.commit(
                 self._parts.ledger.broken(
-                    self._screened, self._used(), refusal, self._guard.findings
+                    self._screened,
+                    self._used(),
+                    refusal,
+                    self._guard.findings,
+                    self._course.provider,
                 )
             )
         except Exception as cause:

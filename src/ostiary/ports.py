@@ -92,8 +92,12 @@ class Provider(Protocol):
     def answer(self, call: Call) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the answer's events: decoded `chat.completion.chunk` objects, or one completion.
 
-        Ends normally only after a whole answer; raises ProviderFailed, ProviderSilent,
-        TooManyRequests or ServiceUnavailable (layer "forward"), never with the provider's text.
+        Ends normally only after a whole answer; raises a Refusal of the layer "forward", never
+        with the provider's text: ProviderFailed, ProviderSilent, TooManyRequests,
+        ServiceUnavailable, or MalformedRequest and ProviderFiltered where the provider does not
+        take this request. TooManyRequests, ServiceUnavailable and the rules
+        `provider-unreachable` and `provider-connect` say that it surely did not begin.
+        Every call it makes is taken off `call.course.calls`, and none is made beyond them.
         Closing the iterator cancels the call.
         """
         ...

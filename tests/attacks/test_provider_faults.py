@@ -53,14 +53,35 @@ def gateway(upstream, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def forget(upstream):
-    upstream.received.clear()
+def forget(upstream, gateway):
+    """Every test begins with a model that is well, and so with a closed breaker."""
     upstream.behave(None)
+    assert ask(gateway).status == 200
+    upstream.received.clear()
 
 
-def ask(gateway, *, stream: bool = False, **fields: Any):
-    body = {**chat(stream=stream), **fields}
-    return send(gateway.url, "POST", COMPLETIONS, body, bearer(gateway.key))
+SURFACES = {
+    "chat": (COMPLETIONS, chat()),
+    "native": ("/api/chat", {"message": "Hello"}),
+}
+"""What is asked of the model, by every way in: a path and the least body that it takes."""
+surfaces = pytest.mark.parametrize("surface", SURFACES)
+whole_and_streamed = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+
+
+def ask(gateway, surface: str = "chat", *, stream: bool = False, **fields: Any):
+    path, body = SURFACES[surface]
+    more = {"stream": True, **fields} if stream else fields
+    return send(gateway.url, "POST", path, {**body, **more}, bearer(gateway.key))
+
+
+def check_refused(answered, status: int, surface: str, rule: str | None = None) -> Any:
+    """A refusal of `forward` that quotes nothing of the provider."""
+    problem = check_problem(answered, status, native=surface == "native")
+    assert problem["layer"] == "forward"
+    assert rule is None or problem["rule"] == rule
+    assert PRIVATE not in answered.body.decode() + str(answered.headers)
+    return problem
 
 
 def saying(body: bytes | str, status: int = 200, kind: str = "application/json", **headers: str):
@@ -103,79 +124,155 @@ FAULTS = {
     "garbage": (saying(b"\x00\xff" + PRIVATE.encode()), "provider-not-json"),
     "half-json": (saying('{"choices": [{"message": "' + PRIVATE), "provider-not-json"),
     "html": (saying(TEXT, kind="text/html"), "provider-not-json"),
+    "html-400": (saying(TEXT, 400, "text/html"), "provider-status"),
     "html-500": (saying(TEXT, 500, "text/html"), "provider-status"),
+    "large-400": (saying(ERROR + " " * 70_000, 400), "provider-status"),
     "plain": (saying(PRIVATE, kind="text/plain"), "provider-not-json"),
     "nothing": (saying(b""), "provider-not-json"),
     "no-content": (saying(b"", 204), "provider-status"),
+    "created": (saying(json.dumps(completion(PRIVATE)), 201), "provider-status"),
     "error-in-2xx": (saying(ERROR), "provider-error"),
     "not-an-object": (saying(json.dumps([PRIVATE])), "provider-error"),
     "no-choices": (saying(json.dumps({"id": PRIVATE})), "provider-incomplete"),
     "empty-choices": (saying(json.dumps({"choices": []})), "provider-incomplete"),
     "choices-no-list": (saying(json.dumps({"choices": {"a": PRIVATE}})), "provider-shape"),
     "choice-no-object": (saying(json.dumps({"choices": [PRIVATE]})), "provider-shape"),
-    "status-400": (saying(ERROR, 400), "provider-status"),
-    "status-401": (saying(ERROR, 401), "provider-status"),
-    "status-403": (saying(ERROR, 403), "provider-status"),
-    "status-404": (saying(ERROR, 404), "provider-status"),
-    "status-500": (saying(ERROR, 500), "provider-status"),
-    "status-502": (saying(ERROR, 502), "provider-status"),
-    "redirect-302": (saying(b"", 302, Location="/v1/elsewhere"), "provider-status"),
-    "redirect-307": (saying(b"", 307, Location="/v1/elsewhere"), "provider-status"),
+    **{
+        f"status-{status}": (saying(ERROR, status), "provider-status")
+        for status in (401, 402, 403, 404, 405, 409, 418, 500, 501, 502, 504, 505, 507, 599)
+    },
+    **{
+        f"redirect-{status}": (saying(b"", status, Location="/v1/elsewhere"), "provider-status")
+        for status in (301, 302, 303, 307, 308)
+    },
 }
 STREAMED = {
     "no-events": saying(b"", kind="text/event-stream"),
     "only-done": saying(b"data: [DONE]\n\n", kind="text/event-stream"),
     "error-event": saying(f"data: {ERROR}\n\n", kind="text/event-stream"),
     "bad-event": saying("data: {" + PRIVATE + "\n\n", kind="text/event-stream"),
+    "half-an-event": saying('data: {"choices": [{"' + PRIVATE, kind="text/event-stream"),
     "not-utf-8": saying(b"data: \xff\xfe\n\n", kind="text/event-stream"),
+    "huge-event": saying(b"data: " + b"x" * 2_200_000, kind="text/event-stream"),
 }
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@surfaces
+@whole_and_streamed
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_before_the_first_byte_is_502(gateway, upstream, fault, streamed):
+def test_a_fault_before_the_first_byte_is_502(gateway, upstream, fault, stream, surface):
     behaviour, rule = FAULTS[fault]
     upstream.behave(behaviour)
-    answered = ask(gateway, stream=streamed)
-    problem = check_problem(answered, 502)
-    assert (problem["layer"], problem["rule"]) == ("forward", rule)
-    assert PRIVATE not in answered.body.decode()
-    assert PRIVATE not in str(answered.headers)
+    check_refused(ask(gateway, surface, stream=stream), 502, surface, rule)
     assert {received.path for received in upstream.received} == {"/v1/chat/completions"}
-    again = fault in {"html-500", "status-500", "status-502"}
+    again = fault.startswith(("html-5", "status-5"))
     assert len(upstream.received) == (MOST_CALLS if again else 1)
 
 
+@surfaces
 @pytest.mark.parametrize("fault", STREAMED)
-def test_a_stream_without_a_usable_event_is_502(gateway, upstream, fault):
+def test_a_stream_without_a_usable_event_is_502(gateway, upstream, fault, surface):
     upstream.behave(STREAMED[fault])
-    answered = ask(gateway, stream=True)
-    check_problem(answered, 502)
-    assert PRIVATE not in answered.body.decode()
+    check_refused(ask(gateway, surface, stream=True), 502, surface)
     assert len(upstream.received) == 1
 
 
-def test_a_stream_that_nobody_asked_for_is_502(gateway, upstream):
+@surfaces
+def test_a_stream_that_nobody_asked_for_is_502(gateway, upstream, surface):
     upstream.behave(saying(b"".join(chunks(PRIVATE)), kind="text/event-stream"))
-    check_problem(ask(gateway), 502)
+    check_refused(ask(gateway, surface), 502, surface)
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("model", ["gone", "tls"])
-def test_a_model_that_cannot_be_reached_is_502(gateway, model, streamed):
-    answered = ask(gateway, model=model, stream=streamed)
-    assert check_problem(answered, 502)["layer"] == "forward"
+REJECTIONS = {
+    "unknown": (400, {"message": PRIVATE, "code": PRIVATE, "param": PRIVATE}, "provider_rejected"),
+    "value": (400, {"code": "unsupported_value", "param": "model"}, "unsupported_value"),
+    "too-long": (400, {"code": "context_length_exceeded"}, "context_length_exceeded"),
+    "too-large": (413, {"message": PRIVATE}, "provider_rejected"),
+    "form": (422, {"message": PRIVATE}, "provider_rejected"),
+    "filter": (400, {"message": PRIVATE, "code": "content_filter"}, "content_filter"),
+}
+
+
+@surfaces
+@whole_and_streamed
+@pytest.mark.parametrize("rejection", REJECTIONS)
+def test_what_the_model_does_not_take_is_the_callers_to_mend(
+    gateway, upstream, rejection, stream, surface
+):
+    status, error, code = REJECTIONS[rejection]
+    upstream.behave(saying(json.dumps({"error": error}), status))
+    rule = "provider-content-filter" if rejection == "filter" else "provider-rejected"
+    problem = check_refused(ask(gateway, surface, stream=stream), 400, surface, rule)
+    assert len(upstream.received) == 1
+    if surface == "chat":
+        assert problem["error"]["code"] == code
+        assert problem["error"]["param"] == ("model" if rejection == "value" else None)
+
+
+@surfaces
+@whole_and_streamed
+def test_an_error_that_does_not_end_is_not_waited_for(gateway, upstream, surface, stream):
+    async def drips(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
+        head = {"Content-Type": "application/json", "Content-Length": "10000"}
+        response = web.StreamResponse(status=400, headers=head)
+        await response.prepare(request)
+        for _ in range(200):
+            await response.write(b" ")
+            await asyncio.sleep(0.05)
+        return response
+
+    upstream.behave(drips)
+    began = time.monotonic()
+    check_refused(ask(gateway, surface, stream=stream), 502, surface, "provider-status")
+    assert time.monotonic() - began <= SILENCE + 2
+
+
+@surfaces
+@whole_and_streamed
+@pytest.mark.parametrize(
+    ("model", "rule"), [("gone", "provider-unreachable"), ("tls", "provider-tls")]
+)
+def test_a_model_that_cannot_be_reached_is_502(gateway, model, rule, stream, surface):
+    answered = ask(gateway, surface, model=model, stream=stream)
+    check_refused(answered, 502, surface, rule)
     assert "127.0.0.1" not in answered.body.decode()
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-def test_silence_is_504_after_the_time_that_is_set(gateway, upstream, streamed):
+@surfaces
+@whole_and_streamed
+def test_silence_is_504_after_the_time_that_is_set(gateway, upstream, stream, surface):
     upstream.behave(hang)
     began = time.monotonic()
-    problem = check_problem(ask(gateway, stream=streamed), 504)
+    answered = ask(gateway, surface, stream=stream)
     assert SILENCE - 0.1 <= time.monotonic() - began <= SILENCE + 2
-    assert problem["layer"] == "forward"
+    check_refused(answered, 504, surface, "provider-silence")
     assert len(upstream.received) == 1
+
+
+@surfaces
+@whole_and_streamed
+def test_a_slow_drip_is_no_silence(gateway, upstream, surface, stream):
+    """Byte by byte for longer than the model may be silent: whole in the end."""
+    text = "Slow and steady."
+    sent = b"".join(chunks(text)) if stream else json.dumps(completion(text)).encode()
+    kind = "text/event-stream" if stream else "application/json"
+
+    async def drips(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": kind})
+        await response.prepare(request)
+        size = len(sent) // 20
+        for start in range(0, len(sent), size):
+            await response.write(sent[start : start + size])
+            await asyncio.sleep(SILENCE / 10)
+        return response
+
+    upstream.behave(drips)
+    answered = ask(gateway, surface, stream=stream)
+    assert answered.status == 200
+    if stream:
+        assert events(answered.body)[-1] == "[DONE]"
+    else:
+        assert text in answered.body.decode()
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -265,6 +362,11 @@ async def then_garbage(_: web.Request, response: web.StreamResponse) -> None:
     await response.write(b"data: {" + PRIVATE.encode() + b"\n\n")
 
 
+async def then_half(_: web.Request, response: web.StreamResponse) -> None:
+    await response.write(b'data: {"choices": [{"' + PRIVATE.encode())
+    await response.write_eof()
+
+
 async def then_done(_: web.Request, response: web.StreamResponse) -> None:
     """[DONE], though no choice has finished."""
     await response.write(b"data: [DONE]\n\n")
@@ -276,18 +378,17 @@ BREAKS = {
     "end": (then_end, 502),
     "error": (then_error, 502),
     "garbage": (then_garbage, 502),
+    "half-an-event": (then_half, 502),
 }
 
 
-@pytest.mark.parametrize("native", [False, True], ids=["v1", "api-chat"])
+@surfaces
 @pytest.mark.parametrize("fault", BREAKS)
-def test_a_stream_that_breaks_off_ends_with_the_refusal(gateway, upstream, fault, native):
+def test_a_stream_that_breaks_off_ends_with_the_refusal(gateway, upstream, fault, surface):
     then, status = BREAKS[fault]
+    native = surface == "native"
     upstream.behave(begun(then))
-    path, body = COMPLETIONS, chat(stream=True)
-    if native:
-        path, body = "/api/chat", {"message": "hi", "stream": True}
-    answered = send(gateway.url, "POST", path, body, bearer(gateway.key))
+    answered = ask(gateway, surface, stream=True)
     assert answered.headers["content-type"] in {"text/event-stream", "application/problem+json"}
     if answered.status == 200:
         *said, refusal = events(answered.body)
@@ -300,9 +401,6 @@ def test_a_stream_that_breaks_off_ends_with_the_refusal(gateway, upstream, fault
         check_problem(answered, status, native=native)
     assert PRIVATE not in answered.body.decode()
     assert len(upstream.received) == 1
-    if native:
-        listed = send(gateway.url, "GET", "/api/conversations", headers=bearer(gateway.key))
-        assert listed.json()["data"] == []
 
 
 def test_a_long_stream_that_breaks_off_has_told_what_was_decided(gateway, upstream):
@@ -357,6 +455,18 @@ def test_a_client_that_leaves_ends_the_call_and_is_recorded(gateway, upstream):
     assert left[0] - gone <= 3
     told = [r["event"] for r in gateway.records() if r["requestId"] == request_id]
     assert told == ["intent", "interrupted"]
+
+
+def test_nothing_of_a_failing_model_is_kept(gateway, upstream):
+    """Only the turns of models that did answer are in the conversations."""
+    upstream.behave(saying(TEXT, 500, "text/html"))
+    check_refused(ask(gateway, "native"), 502, "native")
+    headers = bearer(gateway.key)
+    listed = send(gateway.url, "GET", "/api/conversations?limit=100", headers=headers).json()
+    for conversation in listed["data"]:
+        read = send(gateway.url, "GET", f"/api/conversations/{conversation['id']}", headers=headers)
+        assert [one["role"] for one in read.json()["messages"]] == ["user", "assistant"]
+        assert PRIVATE not in read.body.decode()
 
 
 def test_every_exchange_with_a_failing_model_has_one_closing_record(gateway):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PREFIX: Final = re.compile(r"[^/%]+(?:/[0-9]{1,3})?")
+_VERSION: Final = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}(?:-preview)?")
 _GUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _AUDIENCE: Final = re.compile(r"[!-~]{1,512}")
 _PRINTABLE: Final = re.compile(r"[!-~]+")
@@ -121,6 +122,26 @@ def upstream_url(text: str) -> str:
 def authority_url(text: str) -> str:
     """An https URL of an identity authority, with the same rules as `upstream_url`."""
     return _url(text, ("https",))
+
+
+def token_scope(text: str) -> str:
+    """What a token is asked for: an https URL that ends in `/.default`."""
+    if not text.startswith("https://") or not text.endswith("/.default"):
+        raise ValueError("a scope such as https://cognitiveservices.azure.com/.default")
+    return _url(text, ("https",))
+
+
+def api_version(text: str) -> str:
+    """A dated version of Azure's interface, `2024-10-21` or `2025-04-01-preview`."""
+    if not _VERSION.fullmatch(text):
+        raise ValueError("a dated version such as 2024-10-21; leave it out for the v1 surface")
+    return text
+
+
+def speaks_in_clear(url: str) -> bool:
+    """Whether a canonical `upstream_url` leads over plain HTTP to another machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def tenant_id(text: str) -> str:

@@ -104,10 +104,14 @@ def _with_references(sections: Sections) -> Sections:
     """Fill the names that default to others, and spell a provider's name as its table does."""
     spelled = {name.casefold(): name for name in sections.providers}
 
+    def own(name: str) -> str:
+        return spelled.get(name.casefold(), name)
+
     def complete(name: str, model: Model) -> Model:
         return replace(
             model,
-            provider=spelled.get(model.provider.casefold(), model.provider),
+            provider=own(model.provider) if model.provider is not None else None,
+            providers=tuple(map(own, model.providers)) if model.providers is not None else None,
             upstream_name=model.upstream_name or name,
         )
 

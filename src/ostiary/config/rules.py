@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from ostiary.config.forms import is_loopback
-from ostiary.config.keys import Problems, nearest
+from ostiary.config.forms import is_loopback, speaks_in_clear
+from ostiary.config.keys import Path, Problems, nearest
 from ostiary.config.tree import Provider, Sections, Server
 
 BUILT_IN_ROLES: Final = ("Admin", "Developer", "User", "Analyst", "PrivacyOfficer")
+
+_OF_THE_OTHERS: Final = (
+    *("base_url", "api_key", "api_key_file"),
+    *("scope", "api_version", "user_security_context"),
+)
+_FIRST_WITH_CONTEXT: Final = "2024-12-01"
 
 
 def check(sections: Sections, problems: Problems, known_kinds: frozenset[str]) -> None:
@@ -98,8 +104,8 @@ def _check_provider(name: str, provider: Provider, problems: Problems) -> None:
         return
     keys = (provider.api_key is not None) + (provider.api_key_file is not None)
     if provider.kind == "echo":
-        for key in ("base_url", "api_key", "api_key_file"):
-            if getattr(provider, key) is not None:
+        for key in _OF_THE_OTHERS:
+            if getattr(provider, key) not in (None, False):
                 problems.add((*path, key), 'a provider of kind "echo" calls nobody; remove it')
         return
     if provider.base_url is None:
@@ -111,16 +117,70 @@ def _check_provider(name: str, provider: Provider, problems: Problems) -> None:
             (*path, "api_key_file"),
             'missing: auth "key" needs it, or api_key; a service without keys is auth = "none"',
         )
-    elif provider.auth == "none" and keys:
-        problems.add((*path, "auth"), '"none" beside a key: the key would never be sent')
+    elif provider.auth != "key" and keys:
+        problems.add(
+            (*path, "auth"), f'"{provider.auth}" beside a key: the key would never be sent'
+        )
+    _check_tokens(path, provider, problems)
+    _check_azure(path, provider, problems)
+
+
+def _check_tokens(path: Path, provider: Provider, problems: Problems) -> None:
+    if provider.auth != "entra":
+        if provider.scope is not None:
+            problems.add((*path, "scope"), 'only with auth = "entra"; remove it')
+    elif provider.base_url is not None and speaks_in_clear(provider.base_url):
+        problems.add(
+            (*path, "base_url"),
+            'expected https: with auth = "entra" a token of this gateway would travel in clear',
+        )
+
+
+def _check_azure(path: Path, provider: Provider, problems: Problems) -> None:
+    if provider.kind != "azure":
+        for key in ("api_version", "user_security_context"):
+            if getattr(provider, key):
+                problems.add((*path, key), 'only for a provider of kind "azure"; remove it')
+        return
+    if provider.auth == "none":
+        problems.add((*path, "auth"), 'expected "key" or "entra": Azure answers nobody else')
+    dated = provider.api_version
+    if provider.user_security_context and dated is not None and dated < _FIRST_WITH_CONTEXT:
+        problems.add(
+            (*path, "user_security_context"),
+            f"needs the v1 surface or an api_version from {_FIRST_WITH_CONTEXT} on",
+        )
 
 
 def _check_models(sections: Sections, problems: Problems) -> None:
     for name, model in sections.models.items():
-        path = ("models", name, "provider")
-        if model.provider in sections.providers or problems.concerns(path, ("providers",)):
+        path = ("models", name)
+        if problems.concerns((*path, "provider"), (*path, "providers")):
             continue
-        guess = nearest(model.provider, sections.providers)
+        if (model.provider is None) == (model.providers is None):
+            both = model.provider is not None
+            problems.add(
+                (*path, "provider"),
+                "given beside providers; keep one"
+                if both
+                else "missing: the provider that serves it, or providers in their order",
+            )
+            continue
+        key = "provider" if model.provider is not None else "providers"
+        _check_chain((*path, key), model.chain, sections, problems)
+
+
+def _check_chain(
+    path: Path, chain: tuple[str, ...], sections: Sections, problems: Problems
+) -> None:
+    if not chain:
+        problems.add(path, "empty: name at least one provider")
+    if len(set(chain)) < len(chain):
+        problems.add(path, "names a provider twice; it would only be asked again")
+    for provider in chain:
+        if provider in sections.providers or problems.concerns(("providers",)):
+            continue
+        guess = nearest(provider, sections.providers)
         hint = f"; did you mean {guess}?" if guess else ""
         problems.add(path, f"no provider of this name under [providers]{hint}")
 

@@ -91,17 +91,36 @@ class Identity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One service that speaks to models. `echo` needs nothing; `openai` needs a URL."""
+    """One service that speaks to models. `echo` needs nothing; the others need a URL."""
 
-    kind: Annotated[Literal["openai", "echo"], Meta(description="The provider's file.")]
+    kind: Annotated[Literal["openai", "azure", "echo"], Meta(description="The provider's file.")]
     base_url: Annotated[
-        str | None, Meta(description="http or https URL up to /v1."), Form(forms.upstream_url)
+        str | None,
+        Meta(description="http or https URL: up to /v1 (openai), or of the resource (azure)."),
+        Form(forms.upstream_url),
     ] = None
-    auth: Annotated[Literal["key", "none"], Meta(description='"none" sends no credential.')] = "key"
+    auth: Annotated[
+        Literal["key", "entra", "none"],
+        Meta(description='"entra": tokens as azure-identity finds them; "none": no credential.'),
+    ] = "key"
     api_key: Annotated[Secret | None, Meta(description="The service's key.")] = None
     api_key_file: Annotated[
         SecretFile | None, Meta(description="A file that holds the key; re-read when it changes.")
     ] = None
+    scope: Annotated[
+        str | None,
+        Meta(description='What tokens are asked for, with auth = "entra"; default: Azure AI.'),
+        Form(forms.token_scope),
+    ] = None
+    api_version: Annotated[
+        str | None,
+        Meta(description="azure: speak this dated surface instead of v1."),
+        Form(forms.api_version),
+    ] = None
+    user_security_context: Annotated[
+        bool,
+        Meta(description="azure: tell Defender for Cloud who asks; personal data leaves."),
+    ] = False
     timeout_seconds: Annotated[
         float, Meta(gt=0, le=86400, description="Longest silence, before and within an answer.")
     ] = 60.0
@@ -113,12 +132,24 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One model that callers may name."""
+    """One model that callers may name: served by `provider`, or by `providers` in their order."""
 
-    provider: Annotated[Name, Meta(description="A name under [providers].")]
+    provider: Annotated[Name | None, Meta(description="A name under [providers].")] = None
+    providers: Annotated[
+        tuple[Name, ...] | None,
+        Meta(
+            description="Names in order; the next one serves where the former is unreachable or "
+            "at its limit."
+        ),
+    ] = None
     upstream_name: Annotated[
         str, Meta(min_length=1, max_length=256, description="Default: the model's own name.")
     ] = ""
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The providers, in the order in which they are asked."""
+        return (self.provider,) if self.provider is not None else self.providers or ()
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

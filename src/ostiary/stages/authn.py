@@ -55,6 +55,8 @@ async def authenticate(admitted: Admitted, identities: Identities) -> Identified
         grants=vouched.grants,
         key_id=vouched.key_id,
         issued_at=vouched.issued_at,
+        subject=vouched.subject,
+        client=vouched.client,
     )
     return Identified(admitted, principal)
 

@@ -77,9 +77,10 @@ class Ledger:
         findings: Mapping[str, int],
         blocked: bool,
         resource: str | None = None,
+        provider: str | None = None,
     ) -> AddRecord:
-        """That an answer was given: what it cost and what the policy found in it."""
-        fields = self._used(screened, usage, findings)
+        """That an answer was given: by whom, what it cost and what the policy found in it."""
+        fields = self._used(screened, usage, findings, provider)
         fields["status"] = 200
         fields["success"] = not blocked
         if blocked:
@@ -90,18 +91,27 @@ class Ledger:
         return self._closing("outcome", screened, fields)
 
     def broken(
-        self, screened: Screened, usage: Usage, refusal: Refusal, findings: Mapping[str, int]
+        self,
+        screened: Screened,
+        usage: Usage,
+        refusal: Refusal,
+        findings: Mapping[str, int],
+        provider: str | None = None,
     ) -> AddRecord:
         """That an exchange whose intent is recorded ended in a refusal."""
-        fields = self._used(screened, usage, findings)
+        fields = self._used(screened, usage, findings, provider)
         fields |= {"success": False, **_why(refusal)}
         return self._closing("refusal", screened, fields)
 
     def interrupted(
-        self, screened: Screened, usage: Usage, findings: Mapping[str, int]
+        self,
+        screened: Screened,
+        usage: Usage,
+        findings: Mapping[str, int],
+        provider: str | None = None,
     ) -> AddRecord:
         """That the client left, a deadline passed or the gateway stopped before the end."""
-        fields = self._used(screened, usage, findings)
+        fields = self._used(screened, usage, findings, provider)
         fields["success"] = False
         return self._closing(INTERRUPTED, screened, fields)
 
@@ -187,12 +197,19 @@ class Ledger:
         self._store.submit(*changes)
 
     def _used(
-        self, screened: Screened, usage: Usage, findings: Mapping[str, int]
+        self,
+        screened: Screened,
+        usage: Usage,
+        findings: Mapping[str, int],
+        provider: str | None,
     ) -> dict[str, Any]:
+        """What an exchange used; `provider` is the configured name of the one asked last."""
         fields: dict[str, Any] = {
             "model": screened.checked.model,
             "tokens": {"prompt": usage.prompt, "completion": usage.completion},
         }
+        if provider is not None:
+            fields["provider"] = provider
         if findings:
             fields["answerFindings"] = dict(findings)
         return fields

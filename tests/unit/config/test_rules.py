@@ -9,6 +9,9 @@ from tests.unit.config.loaded import Folder
 TENANT = "tenants = ['6f6b0f0e-6a1c-4d3e-9c3a-0d0f7a1f2b3c']\n"
 AUDIENCE = "audiences = ['api://ostiary']\n"
 ENTRA = f"[identity]\n{TENANT}{AUDIENCE}"
+AZURE = "[providers.main]\nkind = 'azure'\nbase_url = 'https://name.openai.azure.com'\n"
+ECHO = "[providers.e]\nkind = 'echo'\n[models.m]\n"
+E_CONTEXT = "providers.e.user_security_context"
 MAIN = "[providers.main]\nkind = 'openai'\nbase_url = 'http://127.0.0.1:9000/v1'\n"
 
 
@@ -51,11 +54,28 @@ def test_nothing_needs_to_be_set(folder: Folder) -> None:
             "[identity]\naudiences = ['https://ai.azure.com/.default']\n" + TENANT,
             "identity.audiences",
         ),
-        ("[providers.main]\nkind = 'azure'", "providers.main.kind"),
+        ("[providers.main]\nkind = 'bedrock'", "providers.main.kind"),
+        ("[providers.main]\nkind = 'azure'\nauth = 'entra'", "providers.main.base_url"),
+        (AZURE + "auth = 'none'", "providers.main.auth"),
+        (AZURE + "auth = 'entra'\napi_key = 'sk'", "providers.main.auth"),
+        (AZURE + "api_key = 'sk'\nscope = 'https://a.b/.default'", "providers.main.scope"),
+        (AZURE + "auth = 'entra'\nscope = 'https://a.b/'", "providers.main.scope"),
+        (AZURE + "api_key = 'sk'\napi_version = 'latest'", "providers.main.api_version"),
+        (
+            AZURE + "api_key = 'sk'\nuser_security_context = true\napi_version = '2024-10-21'",
+            "providers.main.user_security_context",
+        ),
+        (MAIN + "api_key = 'sk'\napi_version = '2024-10-21'", "providers.main.api_version"),
+        (
+            MAIN + "api_key = 'sk'\nuser_security_context = true",
+            "providers.main.user_security_context",
+        ),
+        ("[providers.e]\nkind = 'echo'\nuser_security_context = true", E_CONTEXT),
+        (MAIN.replace("127.0.0.1", "10.0.0.1") + "auth = 'entra'", "providers.main.base_url"),
         ("[providers.main]\nbase_url = 'http://a.example'", "providers.main.kind"),
         ("[providers.main]\nkind = 'openai'\nauth = 'none'", "providers.main.base_url"),
         (MAIN, "providers.main.api_key_file"),
-        (MAIN + "auth = 'entra'", "providers.main.auth"),
+        (MAIN + "auth = 'oauth'", "providers.main.auth"),
         (MAIN + "auth = 'none'\napi_key = 'sk'", "providers.main.auth"),
         (MAIN + "api_key = 'two words'", "providers.main.api_key"),
         (MAIN + "api_key = 1", "providers.main.api_key"),
@@ -67,6 +87,10 @@ def test_nothing_needs_to_be_set(folder: Folder) -> None:
         ("[providers.'a b']\nkind = 'echo'", 'providers."a b"'),
         ("[models.m]\nprovider = 'gone'", "models.m.provider"),
         ("[models.m]\nupstream_name = 'x'", "models.m.provider"),
+        (ECHO + "provider = 'e'\nproviders = ['e']", "models.m.provider"),
+        (ECHO + "providers = []", "models.m.providers"),
+        (ECHO + "providers = ['e', 'gone']", "models.m.providers"),
+        (ECHO + "providers = ['e', 'E']", "models.m.providers"),
         ("[limits]\nrequests_per_minute = 0", "limits.requests_per_minute"),
         ("[limits]\ntokens_per_hour = -1", "limits.tokens_per_hour"),
         ("[policy]\nmode = 'off'", "policy.mode"),
@@ -169,3 +193,22 @@ def test_limits_take_any_whole_number_from_one(folder: Folder) -> None:
 def test_a_role_holds_known_permissions(folder: Folder) -> None:
     roles = folder.load("[roles.Helper]\npermissions = ['ai.chat.use', 'audit.read']").roles
     assert roles["Helper"].permissions == ("ai.chat.use", "audit.read")
+
+
+def test_the_providers_of_a_model_are_asked_in_their_order(folder: Folder) -> None:
+    file = "[providers.One]\nkind = 'echo'\n[providers.two]\nkind = 'echo'\n[models.m]\n"
+    settings = folder.load(file + "providers = ['two', 'one']")
+    assert settings.models["m"].chain == ("two", "One")
+    assert settings.redacted()["models"]["m"] == {
+        "providers": ["two", "One"],
+        "upstream_name": "m",
+    }
+    assert folder.load(file + "provider = 'two'").models["m"].chain == ("two",)
+    given = {"OSTIARY_MODELS__M__PROVIDERS": '["one", "two"]'}
+    assert folder.load(file, given).models["m"].chain == ("One", "two")
+
+
+def test_azure_is_spoken_to_with_a_key_or_a_token(folder: Folder) -> None:
+    for more in ("api_key = 'sk'", "auth = 'entra'", "api_key = 'sk'\napi_version = '2024-10-21'"):
+        assert folder.load(AZURE + more).providers["main"].kind == "azure"
+    assert folder.load(MAIN + "auth = 'entra'").providers["main"].auth == "entra"

@@ -14,6 +14,8 @@ from aiohttp import web
 from ostiary.errors import Refusal
 from ostiary.exchange import Call
 from ostiary.providers import openai
+from ostiary.upstream import faults
+from ostiary.upstream.credentials import Key
 from tests.unit.doorway import piece, whole
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,7 +51,7 @@ def ask(
         port = site._server.sockets[0].getsockname()[1]
         provider = openai.build(
             "main",
-            openai.Options(f"http://127.0.0.1:{port}/v1/", silence, secret=lambda: "credential"),
+            openai.Options(f"http://127.0.0.1:{port}/v1/", Key(lambda: "credential"), silence),
         )
         body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
         call = Call("r", "m", body, stream, "00-" + "1" * 32 + "-" + "2" * 16 + "-01")
@@ -132,7 +134,7 @@ def test_a_stream_comes_through_with_or_without_done() -> None:
         (gives({"error": {"message": SECRET}}), 502),
         (gives({"error": {"message": SECRET}}, 500), 502),
         (gives({"error": {"message": SECRET}}, 401), 502),
-        (gives({"error": {"message": SECRET}}, 400), 502),
+        (gives({"error": {"message": SECRET}}, 400), 400),
         (gives({}, 302, Location="http://127.0.0.1:1/"), 502),
         (gives({}, 204), 502),
         (gives({"choices": []}), 502),
@@ -222,12 +224,12 @@ def test_nothing_is_asked_before_its_time_or_after_three_calls() -> None:
     assert len(heard.requests) == 3
     assert time.monotonic() - started >= 2
     heard = Heard()
-    assert refused(gives({}, 400), heard=heard).status == 502
+    assert refused(gives({}, 400), heard=heard).status == 400
     assert len(heard.requests) == 1
 
 
 def test_nobody_there_is_502() -> None:
-    provider = openai.build("main", openai.Options("http://127.0.0.1:1/v1", 1.0))
+    provider = openai.build("main", openai.Options("http://127.0.0.1:1/v1", Key(lambda: None), 1.0))
 
     async def test() -> None:
         try:
@@ -258,10 +260,10 @@ def test_nobody_there_is_502() -> None:
 def test_retry_after_is_read_in_both_forms_and_bounded(
     value: str | None, seconds: float | None
 ) -> None:
-    assert openai.retry_after(value, 60.0) == seconds
+    assert faults.retry_after(value, 60.0) == seconds
 
 
 def test_no_secret_is_shown() -> None:
-    options = openai.Options("http://127.0.0.1", secret=lambda: "credential")
+    options = openai.Options("http://127.0.0.1", Key(lambda: "credential"))
     assert "credential" not in repr(options)
-    assert "secret=" not in repr(options)
+    assert "credential=" not in repr(options)
