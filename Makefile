@@ -28,7 +28,7 @@ help:
 run: .venv/.ready
 	@.venv/bin/ostiary serve $(ARGS)
 
-setup: .venv/.ready
+setup: .venv/.extended
 
 test: $(TESTED)
 	@.venv-test/bin/python -m pytest -n 2 -m "not slow" $(ARGS)
@@ -59,6 +59,10 @@ lock: .venv-test/.ready
 
 .venv/.ready: requirements/core.txt $(LOCKS)
 	@scripts/setup .venv requirements/core.txt
+	@touch $@
+
+.venv/.extended: requirements/extras.txt .venv/.ready
+	@scripts/extend .venv requirements/extras.txt
 	@touch $@
 
 .venv-test/.ready: requirements/test.txt $(LOCKS)

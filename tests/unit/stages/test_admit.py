@@ -324,6 +324,6 @@ def test_a_route_without_a_body_reads_none() -> None:
 
 def test_many_fields_of_one_name_cost_linear_time() -> None:
     many = [("x-many", "v")] * 20_000
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(admitted("/v1/models", "GET", *many).headers["x-many"]) == 20_000
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
