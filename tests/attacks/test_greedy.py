@@ -160,7 +160,7 @@ def test_half_sent_heads_are_gone_after_15_s_and_nobody_else_notices(request, wh
     assert len(closed) == count
     assert wait - 1 < min(closed)
     assert max(closed) < wait + PATIENCE
-    assert besieged < max(2 * calm, 0.05), (calm, besieged)
+    assert besieged < max(2 * calm, 0.15), (calm, besieged)
 
 
 @pytest.mark.parametrize(

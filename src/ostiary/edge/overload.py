@@ -19,14 +19,14 @@ from ostiary.errors import ServiceUnavailable
 
 BEAT_SECONDS: Final = 0.02
 CROWD: Final = 128
-CROWD_SECONDS: Final = 0.1
+CROWD_SECONDS: Final = 0.5
 FEW: Final = 8
-LATE_SECONDS: Final = 0.015
-VERY_LATE_SECONDS: Final = 0.1
+LATE_SECONDS: Final = 0.05
+VERY_LATE_SECONDS: Final = 0.25
 LONG_SECONDS: Final = 3.0
 TARGET_SECONDS: Final = 0.003
 RETRY_SECONDS: Final = 2.0
-_LEAST, _SHRINK, _GROW = 0.02, 0.8, 0.001
+_FIRST, _LEAST, _SHRINK, _GROW = 0.25, 0.02, 0.8, 0.001
 _CALM_BEATS: Final = 50
 
 
@@ -108,7 +108,7 @@ class Overload:
         if self._share is not None:
             self._steer(late)
         elif self._is_long(now, late) or self._is_crowd(now, late):
-            self._share, self._credit, self._good = _LEAST, 0.0, 0
+            self._share, self._credit, self._good = _FIRST, 0.0, 0
 
     def _is_long(self, now: float, late: float) -> bool:
         if late < VERY_LATE_SECONDS or self.unanswered <= CROWD // 4:

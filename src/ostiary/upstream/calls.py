@@ -35,6 +35,8 @@ LONGEST_CONNECT = 10.0
 MAX_ANSWER = 16 * 1024 * 1024
 MAX_EVENT = 2 * 1024 * 1024
 MAX_ERROR = 64 * 1024
+# What is read ahead for a caller who does not read: many of them must not fill the memory.
+READ_AHEAD = 16 * 1024
 _BACKOFF = (0.1, 0.4)
 # Not the strict decoder: what was decoded is written anew, so that nobody reads these bytes again.
 _WHOLE = msgspec.json.Decoder()
@@ -124,6 +126,7 @@ class Upstream:
         if self._session is None:
             silence = self._service.timeout_seconds
             self._session = aiohttp.ClientSession(
+                read_bufsize=READ_AHEAD,
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=self._trust),
                 timeout=aiohttp.ClientTimeout(
                     total=max(LONGEST_ANSWER, silence),
