@@ -133,7 +133,7 @@ def report(
         env={"PATH": os.environ["PATH"], **variables},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     print(done.stderr)

@@ -6,7 +6,6 @@ authority, because Azure's clients send a token over nothing else.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import time
 
@@ -38,8 +37,6 @@ def issuer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gateway(upstream, issuer, tmp_path_factory):
-    if importlib.util.find_spec("ostiary.edge.tls") is None:
-        pytest.skip("this gateway does not serve TLS")
     folder = tmp_path_factory.mktemp("entra")
     chain, key = issuer.pair(folder)
     settings = {
