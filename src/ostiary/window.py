@@ -1,13 +1,14 @@
 """The hold-back window of the answer guard: one channel of text, released as soon as it is decided.
 
-What comes out depends on the text alone: never on how it was cut, never on time.
+What comes out depends on the text alone: never on how it was cut, never on time. The exception is
+`flush`: where text of another kind goes first, what was held is judged as it stands.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ostiary.exchange import Action, Finding
 from ostiary.folding import fold_piece
@@ -97,10 +98,30 @@ class Window:
     def flush(self) -> str:
         """Give out what is held, though it is not decided, because something else goes first.
 
-        What follows is still judged together with it: of a finding that goes over this point, the
-        part behind it is covered.
+        It is judged as if the text ended here, and what follows is still judged together with it:
+        of a finding that goes over this point, the part behind it is covered. A finding that the
+        policy blocks ends the text.
         """
+        undecided = list(self._undecided())
+        if any(one.action is Action.BLOCK for one in undecided):
+            return self.close()
+        shown = [cover(self._text, one, self._released) for one in undecided]
+        self._covers += [one for one in shown if one is not None]
         return self._release(self._released + len(self._text))
+
+    def _undecided(self) -> Iterator[Decided]:
+        """The findings that there would be, if nothing followed, in what is not final."""
+        for reader in self._enforced:
+            begin = reader.done - self._base
+            if not reader.sign.search(self._folded, begin):
+                continue
+            first = max(0, begin - reader.detector.reach)
+            for found in reader.detector.find(self._folded[first:]):
+                if found.start + first >= begin:
+                    start, end = self._place(found, first)
+                    yield Decided(
+                        Finding(found.kind, start, end), self._shown(reader.action, start)
+                    )
 
     def close(self) -> str:
         """The text ends here; give back the rest."""
@@ -155,8 +176,7 @@ class Window:
         reader.done = settled
 
     def _take(self, action: Action, found: Finding, first: int) -> None:
-        start = self._origin[found.start + first]
-        end = self._origin[found.end + first - 1] + 1
+        start, end = self._place(found, first)
         if start >= self._released:
             self._ahead.append((start, found.kind))
         elif self._blocked_at is None or start <= self._blocked_at:
@@ -165,11 +185,17 @@ class Window:
             self._blocked_at = start
             self._block_done = found.start + first + self._base
         if not self._stopped:
-            # Of a value that began before a flush, no part is left to show.
-            shown = Action.REDACT if action is Action.MASK and start < self._released else action
-            decided = Decided(Finding(found.kind, start, end), shown)
+            decided = Decided(Finding(found.kind, start, end), self._shown(action, start))
             if made := cover(self._text, decided, self._released):
                 self._covers.append(made)
+
+    def _place(self, found: Finding, first: int) -> tuple[int, int]:
+        """Where in the text a finding is that was made in what is kept from `first` on."""
+        return self._origin[found.start + first], self._origin[found.end + first - 1] + 1
+
+    def _shown(self, action: Action, start: int) -> Action:
+        """What is done with a finding: of a value that began before a flush, nothing is shown."""
+        return Action.REDACT if action is Action.MASK and start < self._released else action
 
     def _release(self, end: int) -> str:
         """Give out the text before `end`, or before the block that comes first."""

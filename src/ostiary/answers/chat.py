@@ -53,7 +53,7 @@ class ChatGuard(Inspector):
             self._number_calls(choice)
             reason = choice.get("finish_reason")
             if reason is not None:
-                self._reasons[choice["index"]] = reason if reason in _REASONS else "stop"
+                self._reasons[choice["index"]] = _known_reason(reason)
         if not choices and not self._extra(event):
             return []
         released = self._judge_event(event)
@@ -88,7 +88,7 @@ class ChatGuard(Inspector):
         self._count(event)
         for choice in event["choices"]:
             reason = choice.get("finish_reason") or "stop"
-            self._reasons[choice["index"]] = reason if reason in _REASONS else "stop"
+            self._reasons[choice["index"]] = _known_reason(reason)
         originals = [(choice.get("logprobs"), choice.get("message")) for choice in event["choices"]]
         released = self._judge_at_once(event)
         for path, window in self._windows.items():
@@ -219,6 +219,11 @@ class ChatGuard(Inspector):
         if rest:
             rest.setdefault("choices", [])
         return rest
+
+
+def _known_reason(reason: Any) -> str:
+    """A finish reason of the protocol; any other ends like most."""
+    return reason if isinstance(reason, str) and reason in _REASONS else "stop"
 
 
 def _says_something(event: Mapping[str, Any]) -> bool:

@@ -164,14 +164,16 @@ class Inspector:
             for kind in kinds
         )
 
-    def _numbers(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+    def _numbers(self, tree: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
         """The numbers of a usage object, nested ones too; whatever else stands there is dropped."""
+        if depth > MOST_DEPTH:
+            raise shapeless("is nested too deep")
         kept: dict[str, Any] = {}
         for key, value in tree.items():
             if not self._key_is_clean(key):
                 continue
             if isinstance(value, dict):
-                kept[key] = self._numbers(value)
+                kept[key] = self._numbers(value, depth + 1)
             elif isinstance(value, int | float) and not isinstance(value, bool):
                 kept[key] = value
         return kept

@@ -3,8 +3,9 @@
 A text comes as deltas, again when its part is done, and again in the item and in the response
 that end it. Only the deltas are judged through windows; what repeats them is written anew from
 what was released, so that no repetition can say more. Parts of one kind (`output_text` above all)
-are one channel, because readers join them. What repeats a text whose end is still held back
-waits until the next words, or the end, decide it.
+are one channel, because readers join them; reasoning is another kind than what is answered. What
+repeats a text whose end is still held back waits until the next words, or the end, decide it. A
+text that is only repeated, and that no delta said, goes through its channel like the others.
 """
 
 from __future__ import annotations
@@ -15,23 +16,26 @@ from typing import Any
 
 from ostiary.answers.inspector import MOST_CHANNELS, MOST_DEPTH, Inspector, Path, shapeless
 from ostiary.policy import Policy
-from ostiary.window import Window
+from ostiary.window import Window, judge_whole
 from ostiary.wire import content_filter
 from ostiary.wire.readings import TERMINAL
 
-# How a delta's type says where its text lies in its item: the list and index, and the field.
-_PLACES: Mapping[str, tuple[str, str, str]] = {
-    "response.output_text": ("content", "content_index", "text"),
-    "response.refusal": ("content", "content_index", "refusal"),
-    "response.reasoning_text": ("content", "content_index", "text"),
-    "response.reasoning_summary_text": ("summary", "summary_index", "text"),
-    "response.audio.transcript": ("", "", "transcript"),
-    "response.function_call_arguments": ("", "", "arguments"),
-    "response.mcp_call_arguments": ("", "", "arguments"),
-    "response.custom_tool_call_input": ("", "", "input"),
-    "response.code_interpreter_call_code": ("", "", "code"),
+# How a delta's type says where its text lies in its item: the list, its index and the field; and
+# of which kind it is. Readers join the texts of one kind.
+_PLACES: Mapping[str, tuple[str, str, str, str]] = {
+    "response.output_text": ("content", "content_index", "text", "text"),
+    "response.refusal": ("content", "content_index", "refusal", "refusal"),
+    "response.reasoning_text": ("content", "content_index", "text", "reasoning"),
+    "response.reasoning_summary_text": ("summary", "summary_index", "text", "text"),
+    "response.audio.transcript": ("", "", "transcript", "transcript"),
+    "response.function_call_arguments": ("", "", "arguments", "arguments"),
+    "response.mcp_call_arguments": ("", "", "arguments", "arguments"),
+    "response.custom_tool_call_input": ("", "", "input", "input"),
+    "response.code_interpreter_call_code": ("", "", "code", "code"),
 }
 _PART_TYPES = {"text": "output_text", "refusal": "refusal"}
+_OWN_FIELDS = tuple(dict.fromkeys(p[2] for p in _PLACES.values() if not p[0]))
+_DELTA_FRAME = frozenset({"type", "item_id", "output_index", "content_index", "summary_index"})
 _DROPPED = frozenset({"logprobs", "obfuscation", "sequence_number"})
 _WORDS = frozenset(
     {
@@ -64,29 +68,36 @@ class ResponsesGuard(Inspector):
         """Take the policy, and the prompt's estimate for providers that do not count."""
         super().__init__(policy, prompt_tokens)
         self._said: dict[Path, str] = {}
-        self._last: dict[Path, dict[str, Any]] = {}
+        # Where the next text of a channel goes: a delta's event, or a place that is only repeated.
+        self._owners: dict[Path, tuple[Path, dict[str, Any] | None]] = {}
+        self._holding: dict[Path, None] = {}
         self._waiting: list[dict[str, Any]] = []
         self._items: dict[int, dict[str, Any]] = {}
         self._frame: dict[str, Any] = {"object": "response"}
         self._terminal: dict[str, Any] | None = None
         self._words: dict[str, str] = {}
+        self._counted_at: set[Path] = set()
         self._sequence = 0
 
     def release(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         """What may leave of one event of a stream, now; the terminal event only at the end."""
         if "type" not in event:
-            event = {"type": "response.completed", "response": event}
+            name = "incomplete" if event.get("status") == "incomplete" else "completed"
+            event = {"type": f"response.{name}", "response": event}
         name = event["type"]
         if name in TERMINAL:
             self._terminal = event
             self._count(event["response"])
             return []
-        if name.endswith(".delta") and isinstance(event.get("delta"), str):
+        if name.endswith(".delta"):
+            if not isinstance(event.get("delta"), str):
+                raise shapeless("has a delta that is no text")
             return [*self._settle(event), *self._delta(event)]
-        if self._waiting or self._holds():
+        self._absorb(event)
+        if self._waiting or self._holding:
             self._waiting.append(event)
             return []
-        return [self._numbered(self._repeat(event))]
+        return [] if self.blocked else [self._numbered(self._repeat(event))]
 
     def finish(self) -> list[dict[str, Any]]:
         """The rest of a stream that ended whole: held text, what repeats it, the terminal event.
@@ -98,21 +109,23 @@ class ResponsesGuard(Inspector):
             return [self._numbered(self._cut_off())]
         if self._terminal is None:
             return []
-        events = [*self._tails(closing=True), *self._drain()]
-        if self.blocked:
-            return [*events, self._numbered(self._cut_off())]
-        response = self._terminal["response"]
-        self._judge_apart(response)
+        self._absorb(self._terminal)
+        events = self._tails(closing=True)
+        if not self.blocked:
+            events += self._drain()
         released = self._repeat(self._terminal)
         if self.blocked:
-            return [*events, self._numbered(self._cut_off())]
-        released["response"]["usage"] = self._usage or self._usage_body()
-        return [*events, self._numbered(released)]
+            released = self._cut_off()
+        else:
+            released["response"]["usage"] = self._usage or self._usage_body()
+        begun = [] if self._sequence else [self._numbered(_created(released["response"]))]
+        return [*begun, *events, self._numbered(released)]
 
     def whole(self, event: dict[str, Any]) -> dict[str, Any]:
         """A whole response, judged."""
         self._count(event)
-        self._judge_apart(event)
+        self._absorb({"type": "response.completed", "response": event})
+        self._tails(closing=True)
         released: dict[str, Any] = self._walk(event, ())
         released["usage"] = self._usage or self._usage_body()
         return self._as_incomplete(released) if self.blocked else released
@@ -120,37 +133,49 @@ class ResponsesGuard(Inspector):
     # Deltas and what repeats them.
 
     def _delta(self, event: dict[str, Any]) -> list[dict[str, Any]]:
-        base = str(event["type"]).removesuffix(".delta")
-        path, channel = _path_of(event, base)
-        window = self._window(channel)
-        text = event["delta"]
-        self._characters += len(text)
-        self._last[channel] = event
-        self._said.setdefault(path, "")
-        return self._say(channel, window.feed(text))
+        path, channel = _path_of(event, str(event["type"]).removesuffix(".delta"))
+        return self._feed(channel, path, event["delta"], event)
 
-    def _say(self, channel: Path, text: str) -> list[dict[str, Any]]:
-        """Released text as a delta at the place where its channel is now."""
-        if not text:
-            return []
-        event = self._last[channel]
-        path, _ = _path_of(event, str(event["type"]).removesuffix(".delta"))
-        self._said[path] += text
-        frame = {k: v for k, v in event.items() if k not in _DROPPED and k != "delta"}
-        released: dict[str, Any] = self._walk(frame, ("event",))
-        if "logprobs" in event:
-            released["logprobs"] = []
-        return [self._numbered({**released, "delta": text})]
+    def _absorb(self, event: Mapping[str, Any]) -> None:
+        """Take texts that no delta said into their channels, in their order, before any leaves."""
+        for path, channel, text in _repeated(event):
+            if text and path not in self._said:
+                self._feed(channel, path, text, None)
 
-    def _window(self, channel: Path) -> Window:
+    def _feed(
+        self, channel: Path, path: Path, text: str, event: dict[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        """The next text of a channel, which from here on is at `path`."""
+        if path not in self._said:
+            if len(self._said) >= MOST_CHANNELS:
+                raise shapeless("has too many parts")
+            self._said[path] = ""
         window = self._windows.get(channel)
         if not isinstance(window, Window):
             window = Window(self._policy.detectors, self._policy.answers)
             self._keep(channel, window)
-        return window
+        self._characters += len(text)
+        self._owners[channel] = (path, event)
+        released = self._say(channel, window.feed(text))
+        if window.holds:
+            self._holding[channel] = None
+        else:
+            self._holding.pop(channel, None)
+        return released
 
-    def _holds(self) -> bool:
-        return any(isinstance(w, Window) and w.holds for w in self._windows.values())
+    def _say(self, channel: Path, text: str) -> list[dict[str, Any]]:
+        """Released text at the place where its channel is now: as a delta, if deltas say it."""
+        if not text:
+            return []
+        path, event = self._owners[channel]
+        self._said[path] += text
+        if event is None:
+            return []
+        frame = {k: v for k, v in event.items() if k in _DELTA_FRAME}
+        released: dict[str, Any] = self._walk(frame, ("event",))
+        if "logprobs" in event:
+            released["logprobs"] = []
+        return [self._numbered({**released, "delta": text})]
 
     def _settle(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         """Let waiting events go before a delta.
@@ -160,14 +185,17 @@ class ResponsesGuard(Inspector):
         if not self._waiting:
             return []
         _, channel = _path_of(event, str(event["type"]).removesuffix(".delta"))
-        return [*self._tails(closing=False, but=channel), *self._drain()]
+        events = self._tails(closing=False, but=channel)
+        return events if self.blocked else [*events, *self._drain()]
 
     def _tails(self, *, closing: bool, but: Path | None = None) -> list[dict[str, Any]]:
+        """Say what channels hold back; closing asks those too whose last findings wait."""
         events = []
-        for channel, window in list(self._windows.items()):
-            if isinstance(window, Window) and channel in self._last and channel != but:
-                rest = window.close() if closing else window.flush()
-                events += self._say(channel, rest)
+        for channel in list(self._owners if closing else self._holding):
+            window = self._windows[channel]
+            if channel != but and isinstance(window, Window):
+                events += self._say(channel, window.close() if closing else window.flush())
+                self._holding.pop(channel, None)
         return events
 
     def _drain(self) -> list[dict[str, Any]]:
@@ -182,13 +210,15 @@ class ResponsesGuard(Inspector):
         for key, value in event.items():
             if key in _DROPPED or not self._key_is_clean(key):
                 continue
-            path: Path = ("event", key)
-            if key == "response":
+            path: Path = ("event", event["type"], *_indices(event), key)
+            if key == "annotation":
+                path = ("annotation",)
+            elif key == "response":
                 path = ()
             elif key == "item":
                 path = ("output", output)
             elif key == "part":
-                place = "summary" if "summary_index" in event else "content"
+                place = _part_place(event)
                 path = ("output", output, place, event.get(f"{place}_index", 0))
             elif base in _PLACES and key == _PLACES[base][2]:
                 path, _ = _path_of(event, base)
@@ -243,14 +273,24 @@ class ResponsesGuard(Inspector):
             return self._said[path]
         if path[-1] in _WORDS:
             return self._word(text)
-        channel = _joined(path)
-        if channel is not None and not self._whole and channel in self._windows:
-            # Never streamed, but of a kind that readers join to what was.
-            window = self._window(channel)
-            self._said[path] = released = window.feed(text) + window.flush()
-            return released
-        self._characters += 0 if path[:1] == ("event",) or path in self._windows else len(text)
+        if path[:1] == ("event",):
+            # Of no known kind: what goes on in the next such event is judged with it.
+            window = self._windows.get(path)
+            if not isinstance(window, Window):
+                window = Window(self._policy.detectors, self._policy.answers)
+                self._keep(path, window)
+            return window.feed(text) + window.flush()
+        if path[:1] == ("output",) and path not in self._counted_at:
+            self._counted_at.add(path)
+            self._characters += len(text)
         return self._judge_text(path, text)
+
+    def _judge_text(self, path: Path, text: str) -> str:
+        """As every text that is there whole; one without a finding need not be remembered."""
+        released, verdict = judge_whole(text, self._policy.detectors, self._policy.answers)
+        if verdict.findings or verdict.blocked:
+            self._keep(path, verdict)
+        return released
 
     def _word(self, word: str) -> str:
         """A name or id: the same each time it is said."""
@@ -262,22 +302,6 @@ class ResponsesGuard(Inspector):
             known = word if clean else self._judge_text(("word", len(self._words)), word)
             self._words[word] = known
         return known
-
-    def _judge_apart(self, response: Mapping[str, Any]) -> None:
-        """Judge the texts that no delta said and that readers join, each kind as one text."""
-        kinds: dict[Path, list[tuple[Path, str]]] = {}
-        for path, text in _texts(response):
-            channel = _joined(path)
-            if channel is not None and path not in self._said:
-                kinds.setdefault(channel, []).append((path, text))
-        for channel, texts in kinds.items():
-            if len(texts) < 2 and channel not in self._windows:
-                continue
-            window = self._window(channel)
-            for path, text in texts:
-                self._characters += len(text)
-                self._said[path] = window.feed(text)
-            self._said[texts[-1][0]] += window.close()
 
     # Ends.
 
@@ -304,29 +328,32 @@ class ResponsesGuard(Inspector):
     def _cut_off(self) -> dict[str, Any]:
         """The terminal event of a response that the policy ended: what was released, no more."""
         response = self._as_incomplete(copy.deepcopy(self._frame))
-        response["output"] = [
-            self._rebuilt(index)
-            for index in sorted(
-                {int(p[1]) for p in self._said if p[0] == "output"} | self._items.keys()
-            )
-        ]
+        said: dict[int, dict[Path, str]] = {index: {} for index in self._items}
+        for path, text in self._said.items():
+            if path[0] == "output":
+                said.setdefault(int(path[1]), {})[path] = text
+        response["output"] = [self._rebuilt(index, said[index]) for index in sorted(said)]
         response["usage"] = self._usage or self._usage_body()
         return {"type": "response.incomplete", "response": response}
 
-    def _rebuilt(self, index: int) -> dict[str, Any]:
+    def _rebuilt(self, index: int, said: Mapping[Path, str]) -> dict[str, Any]:
         """One item with what was released of its texts, in the order in which they were."""
         first: dict[str, Any] = {"type": "message", "role": "assistant", "id": f"msg_{index}"}
         item = {**self._items.get(index, first), "status": "incomplete"}
         parts: dict[str, list[dict[str, Any]]] = {}
-        for path, text in self._said.items():
-            if path[:2] != ("output", index):
-                continue
+        for path, text in said.items():
             if len(path) == 3:
                 item[str(path[2])] = text
                 continue
             place, field = str(path[2]), str(path[4])
             parts.setdefault(place, []).append(_part(str(item.get("type")), place, field, text))
         return {**item, **parts}
+
+
+def _created(response: Mapping[str, Any]) -> dict[str, Any]:
+    """The event that begins a stream, for a response that came all at once."""
+    begun = {**response, "status": "in_progress", "incomplete_details": None, "output": []}
+    return {"type": "response.created", "response": {**begun, "usage": None}}
 
 
 def _part(item: str, place: str, field: str, text: str) -> dict[str, Any]:
@@ -342,30 +369,62 @@ def _path_of(event: Mapping[str, Any], base: str) -> tuple[Path, Path]:
     output = event.get("output_index", 0)
     place = _PLACES.get(base)
     if place is None:
-        indices = (event.get("content_index", 0), event.get("summary_index", 0))
-        path: Path = ("other", output, base, *indices)
+        path: Path = ("other", base, *_indices(event))
         return path, path
-    name, index, field = place
+    name, index, field, kind = place
     if not name:
         path = ("output", output, field)
         return path, path
-    return ("output", output, name, event.get(index, 0), field), ("joined", name, field)
+    return ("output", output, name, event.get(index, 0), field), ("joined", name, kind)
 
 
-def _joined(path: Path) -> Path | None:
-    """The channel of a text that lies in a part of an item, else None."""
-    if len(path) == 5 and path[0] == "output" and path[2] in {"content", "summary"}:
-        return ("joined", path[2], path[4]) if path[4] in _PART_TYPES else None
-    return None
+def _indices(event: Mapping[str, Any]) -> tuple[int, ...]:
+    """Where in a response an event is."""
+    return tuple(event.get(f"{place}_index", 0) for place in ("output", "content", "summary"))
 
 
-def _texts(response: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    """The texts of the parts of all items, in order."""
-    for index, item in enumerate(response.get("output") or ()):
-        for place in ("summary", "content"):
-            parts = item.get(place)
-            for position, part in enumerate(parts if isinstance(parts, list) else ()):
-                for field in _PART_TYPES:
-                    text = part.get(field) if isinstance(part, dict) else None
-                    if isinstance(text, str):
-                        yield ("output", index, place, position, field), text
+def _repeated(event: Mapping[str, Any]) -> Iterator[tuple[Path, Path, str]]:
+    """The texts in an event that is no delta which a delta could have said, each with its channel.
+
+    In the order in which a reader meets them.
+    """
+    output = event.get("output_index", 0)
+    base = event["type"].removesuffix(".done")
+    if base in _PLACES and isinstance(event.get(_PLACES[base][2]), str):
+        yield *_path_of(event, base), event[_PLACES[base][2]]
+    place = _part_place(event)
+    yield from _of_part(
+        event.get("part"), ("output", output, place, event.get(f"{place}_index", 0))
+    )
+    yield from _of_item(event.get("item"), ("output", output))
+    response = event.get("response")
+    items = response.get("output") if isinstance(response, dict) else None
+    for index, item in enumerate(items or ()):
+        yield from _of_item(item, ("output", index))
+
+
+def _part_place(event: Mapping[str, Any]) -> str:
+    return "summary" if "summary_index" in event else "content"
+
+
+def _of_item(item: Any, path: Path) -> Iterator[tuple[Path, Path, str]]:
+    """The texts of one output item: of its parts, and those that it has of its own."""
+    if not isinstance(item, dict):
+        return
+    for place in ("summary", "content"):
+        parts = item.get(place)
+        for position, part in enumerate(parts if isinstance(parts, list) else ()):
+            yield from _of_part(part, (*path, place, position))
+    for field in _OWN_FIELDS:
+        if isinstance(item.get(field), str):
+            yield (*path, field), (*path, field), item[field]
+
+
+def _of_part(part: Any, path: Path) -> Iterator[tuple[Path, Path, str]]:
+    if not isinstance(part, dict):
+        return
+    reasons = part.get("type") == "reasoning_text"
+    for field in _PART_TYPES:
+        if isinstance(part.get(field), str):
+            kind = "reasoning" if reasons and field == "text" else field
+            yield (*path, field), ("joined", str(path[2]), kind), part[field]

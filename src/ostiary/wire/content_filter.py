@@ -23,6 +23,7 @@ CATEGORIES: Final = frozenset(
 )
 _FLAGS: Final = frozenset({"filtered", "detected", "redacted"})
 _SEVERITIES: Final = frozenset({"safe", "low", "medium", "high"})
+_OFFSETS: Final = ("check_offset", "start_offset", "end_offset")
 MOST_PROMPTS: Final = 2_048
 
 
@@ -58,10 +59,19 @@ def sanitised_filters(filters: JSON) -> list[dict[str, Any]]:
             "blocked": item.get("blocked") is True,
             "source_type": "prompt" if item.get("source_type") == "prompt" else "completion",
             "content_filter_results": sanitised(item.get("content_filter_results")),
+            **_offsets(item.get("content_filter_offsets")),
         }
         for item in items
         if isinstance(item, dict)
     ]
+
+
+def _offsets(offsets: JSON) -> dict[str, dict[str, int]]:
+    """How far an asynchronous filter has looked, where it says so."""
+    if not isinstance(offsets, dict):
+        return {}
+    kept = {name: offsets[name] for name in _OFFSETS if type(offsets.get(name)) is int}
+    return {"content_filter_offsets": kept}
 
 
 def personal_data(*, detected: bool, redacted: bool, filtered: bool) -> dict[str, dict[str, bool]]:
@@ -83,6 +93,7 @@ def _verdict(verdict: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {
         flag: value for flag, value in verdict.items() if flag in _FLAGS and type(value) is bool
     }
-    if verdict.get("severity") in _SEVERITIES:
-        kept["severity"] = verdict["severity"]
+    severity = verdict.get("severity")
+    if isinstance(severity, str) and severity in _SEVERITIES:
+        kept["severity"] = severity
     return kept

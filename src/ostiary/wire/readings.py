@@ -99,7 +99,9 @@ class ResponsesReading:
     def whole(self, tree: JSON) -> dict[str, Any]:
         """A response that is completed, or that ended early for a reason that it names."""
         answer = _answer(tree)
-        if answer.get("status", "completed") not in {"completed", "incomplete"}:
+        # No member of a response, but what tells an event from one.
+        answer.pop("type", None)
+        if answer.get("status", "completed") not in ("completed", "incomplete"):
             raise AnswerShapeError("incomplete", "The model's answer is not finished.")
         _check_output(answer, required=True)
         return answer
