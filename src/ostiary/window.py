@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from ostiary.exchange import Action, Finding
 from ostiary.folding import fold_piece
@@ -28,8 +29,14 @@ class _Reader:
     def __init__(self, detector: Detector, action: Action) -> None:
         self.detector = detector
         self.action = action
-        self.sign = re.compile(detector.sign)
+        self.sign = _compiled((detector.sign,))
         self.done = 0
+
+
+@lru_cache(maxsize=256)
+def _compiled(signs: tuple[str, ...]) -> re.Pattern[str]:
+    """One pattern that matches wherever one of `signs` does."""
+    return re.compile("|".join(f"(?:{sign})" for sign in dict.fromkeys(signs)))
 
 
 class Window:
@@ -51,6 +58,8 @@ class Window:
         ]
         self._enforced = [r for r in self._readers if r.action is not Action.OBSERVE]
         self._observed = [r for r in self._readers if r.action is Action.OBSERVE]
+        self._observed_done = 0
+        self._sign = _compiled(tuple(r.detector.sign for r in self._enforced))
         self._decided = 0
         self._context = max((r.detector.reach for r in self._readers), default=0)
         self._folded = ""  # context and what is not final, beginning at _base
@@ -85,9 +94,12 @@ class Window:
         self._text += text
         self._folded += piece.text
         self._origin.extend(piece.origin)
-        self._observe(_OBSERVE_EVERY)
-        out = self._release(self._position(self._decide()))
-        self._forget()
+        end = self._base + len(self._folded)
+        if self._observed and end - self._observed_done >= _OBSERVE_EVERY:
+            self._observe(end)
+        out = self._release(self._position(self._decide(end)))
+        if len(self._folded) > 2 * self._context:
+            self._forget()
         return out
 
     @property
@@ -129,32 +141,45 @@ class Window:
             self._read(reader, self._base + len(self._folded))
         return self._release(self._released + len(self._text))
 
-    def _decide(self) -> int:
-        """How far all enforced verdicts are final.
+    def _decide(self, end: int) -> int:
+        """How far all enforced verdicts are final, of the text up to `end`.
 
         The detector that held back last is asked first: while it still does, nobody else need be,
-        and when it goes on, only those that were not that far already.
+        and when it goes on, only those that were not that far already. Of what has become final
+        nothing is looked for where there is no sign of any of the findings.
         """
-        final = self._base + len(self._folded)
+        final = first = end
+        ahead: list[tuple[_Reader, int]] = []
+        slowest = 0
         for index, reader in enumerate(self._enforced):
-            if index and reader.done >= final:
+            done = reader.done
+            if index and done >= final:
                 continue
             settled = reader.detector.settled(self._folded) + self._base
-            self._read(reader, settled)
-            if reader.done < final:
-                final = reader.done
-                if index:
-                    self._enforced.insert(0, self._enforced.pop(index))
+            if settled > done:
+                ahead.append((reader, settled))
+                first = min(first, done)
+                done = settled
+            if done < final:
+                final, slowest = done, index
             if final <= self._decided:
-                return self._decided
-        self._decided = final
-        return final
+                break
+        if slowest:
+            self._enforced.insert(0, self._enforced.pop(slowest))
+        if ahead and self._sign.search(self._folded, first - self._base):
+            for reader, settled in ahead:
+                self._read(reader, settled)
+        else:
+            for reader, settled in ahead:
+                reader.done = settled
+        self._decided = max(self._decided, final)
+        return self._decided
 
-    def _observe(self, lag: int) -> None:
-        """Let detectors that hold nothing back catch up once `lag` characters have come."""
+    def _observe(self, end: int) -> None:
+        """Let detectors that hold nothing back catch up."""
         for reader in self._observed:
-            if self._base + len(self._folded) - reader.done >= lag:
-                self._read(reader, reader.detector.settled(self._folded) + self._base)
+            self._read(reader, reader.detector.settled(self._folded) + self._base)
+        self._observed_done = min(end, *(reader.done for reader in self._observed))
 
     def _position(self, settled: int) -> int:
         """Where in the text the folded offset `settled` is; unseen characters before it count."""
@@ -203,11 +228,15 @@ class Window:
             end = self._released
         elif self._blocked_at is not None and self._blocked_at < end:
             end, self._stopped = max(self._blocked_at, self._released), True
+        elif end <= self._released:
+            return ""
         end = max(end, self._released)
         size = end - self._released
-        out, self._in_marker = render(
-            self._text[:size], self._covers, self._released, self._in_marker
-        )
+        out = self._text[:size]
+        if self._covers:
+            out, self._in_marker = render(out, self._covers, self._released, self._in_marker)
+        elif out:
+            self._in_marker = False
         self._text = self._text[size:]
         self._released = end
         if self._covers:
