@@ -284,6 +284,33 @@ def test_a_delta_that_is_no_text_is_refused(event: dict[str, Any]) -> None:
         left_of(event)
 
 
+@pytest.mark.parametrize("index", ["output_index", "content_index"])
+def test_a_stream_never_goes_back_to_an_earlier_part(index: str) -> None:
+    """Readers join parts by their places: what came in another order was not judged so."""
+    text = {"type": "response.output_text.done", **PLACE, "text": FIRST}
+    for second in (delta(FIRST), text):
+        with pytest.raises(ProviderFailed):
+            left_of(delta(SECOND, **{index: 1}), second, completed(message("x")))
+    calls = "response.function_call_arguments"
+    left = left_of(
+        delta("{}", calls, output_index=2), delta("{}", calls, output_index=1), completed()
+    )
+    assert [event.get("output_index") for event in left[1:-1]] == [2, 1]
+
+
+@pytest.mark.parametrize("streamed", [(1, SECOND), (0, FIRST)])
+def test_what_only_the_end_tells_is_judged_as_the_end_joins_it(streamed: tuple[int, str]) -> None:
+    index, text = streamed
+    left = left_of(delta(text, output_index=index), completed(message(FIRST), message(SECOND)))
+    assert "ann@" not in final(left)
+    assert "write to [REDACTED]" in final(left)
+
+
+def test_a_stream_whose_end_counts_items_otherwise_still_says_its_text() -> None:
+    left = left_of(delta("Hello there.", output_index=3), completed(message("Hello there.")))
+    assert final(left) == "Hello there."
+
+
 @pytest.mark.parametrize("index", ["output_index", "content_index", "summary_index"])
 @pytest.mark.parametrize("value", [-1, 70_000, "0", None, True, 1.5, [0]])
 def test_an_index_that_is_none_is_refused(index: str, value: Any) -> None:
