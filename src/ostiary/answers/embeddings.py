@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
+import sys
+from array import array
 from typing import Any
 
 from ostiary.answers.inspector import Inspector, shapeless
 
 _NUMBERS = frozenset({int, float})
 _FLOAT_BYTES = 4
+_LARGEST = 1e9
+"""No embedding comes near it; sixteen digits, read as base64 of floats, are far beyond."""
 
 
 class EmbeddingsGuard(Inspector):
@@ -54,8 +59,17 @@ def _vector(embedding: Any) -> list[Any] | str:
 
 
 def _is_floats(text: str) -> bool:
+    """Whether this is base64 of little-endian floats of a vector's size, and not a text."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return False
-    return len(data) % _FLOAT_BYTES == 0 and base64.b64encode(data).decode() == text
+    if len(data) % _FLOAT_BYTES or base64.b64encode(data).decode() != text:
+        return False
+    floats = array("f", data)
+    if sys.byteorder == "big":
+        floats.byteswap()
+    # What is no number makes no sum.
+    return not floats or (
+        math.isfinite(sum(floats)) and min(floats) > -_LARGEST and max(floats) < _LARGEST
+    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ostiary.answers.inspector import MOST_CHANNELS, MOST_DEPTH, Inspector, Path, shapeless
 from ostiary.policy import Policy
@@ -57,6 +57,18 @@ _KNOWN_KEYS = _WORDS | frozenset(
         *("output_text", "frequency_penalty", "presence_penalty", "prompt_cache_retention"),
     }
 )
+
+
+class _Text(NamedTuple):
+    """A text of a response: where it lies, and the channel that it is a piece of."""
+
+    path: Path
+    channel: Path
+    text: str
+
+    def __repr__(self) -> str:
+        """Hide the text."""
+        return f"_Text({len(self.text)} characters)"
 
 
 class ResponsesGuard(Inspector):
@@ -134,18 +146,39 @@ class ResponsesGuard(Inspector):
 
     def _delta(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         path, channel = _path_of(event, str(event["type"]).removesuffix(".delta"))
-        return self._feed(channel, path, event["delta"], event)
+        text = _Text(path, channel, event["delta"])
+        if self._is_behind(text):
+            raise shapeless("goes back to an earlier part")
+        return self._feed(text, event)
 
     def _absorb(self, event: Mapping[str, Any]) -> None:
         """Take texts that no delta said into their channels, in their order, before any leaves."""
-        for path, channel, text in _repeated(event):
-            if text and path not in self._said:
-                self._feed(channel, path, text, None)
+        texts = [one for one in _repeated(event) if one.text]
+        behind = {t.channel for t in texts if t.path not in self._said and self._is_behind(t)}
+        if behind and event["type"] not in TERMINAL:
+            raise shapeless("goes back to an earlier part")
+        for text in texts:
+            if text.path not in self._said and text.channel not in behind:
+                self._feed(text, None)
+        for channel in behind:
+            self._rejoin(channel, [text for text in texts if text.channel == channel])
 
-    def _feed(
-        self, channel: Path, path: Path, text: str, event: dict[str, Any] | None
-    ) -> list[dict[str, Any]]:
-        """The next text of a channel, which from here on is at `path`."""
+    def _is_behind(self, text: _Text) -> bool:
+        """Whether a text stands before one that its channel has begun: readers join by place."""
+        owner = self._owners.get(text.channel)
+        return owner is not None and _order(text.path) < _order(owner[0])
+
+    def _rejoin(self, channel: Path, texts: list[_Text]) -> None:
+        """Judge anew, as the end of the stream joins them, texts of which not all were streamed."""
+        window = Window(self._policy.detectors, self._policy.answers)
+        self._keep((*channel, "anew"), window)
+        for text in texts:
+            self._said[text.path] = window.feed(self._said.get(text.path, text.text))
+        self._said[texts[-1].path] += window.close()
+
+    def _feed(self, given: _Text, event: dict[str, Any] | None) -> list[dict[str, Any]]:
+        """The next text of a channel, which from here on is at the text's place."""
+        path, channel, text = given
         if path not in self._said:
             if len(self._said) >= MOST_CHANNELS:
                 raise shapeless("has too many parts")
@@ -378,12 +411,17 @@ def _path_of(event: Mapping[str, Any], base: str) -> tuple[Path, Path]:
     return ("output", output, name, event.get(index, 0), field), ("joined", name, kind)
 
 
+def _order(path: Path) -> tuple[int, ...]:
+    """Where a path stands among those of its channel: item, then part."""
+    return tuple(step for step in path if isinstance(step, int))
+
+
 def _indices(event: Mapping[str, Any]) -> tuple[int, ...]:
     """Where in a response an event is."""
     return tuple(event.get(f"{place}_index", 0) for place in ("output", "content", "summary"))
 
 
-def _repeated(event: Mapping[str, Any]) -> Iterator[tuple[Path, Path, str]]:
+def _repeated(event: Mapping[str, Any]) -> Iterator[_Text]:
     """The texts in an event that is no delta which a delta could have said, each with its channel.
 
     In the order in which a reader meets them.
@@ -391,7 +429,7 @@ def _repeated(event: Mapping[str, Any]) -> Iterator[tuple[Path, Path, str]]:
     output = event.get("output_index", 0)
     base = event["type"].removesuffix(".done")
     if base in _PLACES and isinstance(event.get(_PLACES[base][2]), str):
-        yield *_path_of(event, base), event[_PLACES[base][2]]
+        yield _Text(*_path_of(event, base), event[_PLACES[base][2]])
     place = _part_place(event)
     yield from _of_part(
         event.get("part"), ("output", output, place, event.get(f"{place}_index", 0))
@@ -407,7 +445,7 @@ def _part_place(event: Mapping[str, Any]) -> str:
     return "summary" if "summary_index" in event else "content"
 
 
-def _of_item(item: Any, path: Path) -> Iterator[tuple[Path, Path, str]]:
+def _of_item(item: Any, path: Path) -> Iterator[_Text]:
     """The texts of one output item: of its parts, and those that it has of its own."""
     if not isinstance(item, dict):
         return
@@ -417,14 +455,14 @@ def _of_item(item: Any, path: Path) -> Iterator[tuple[Path, Path, str]]:
             yield from _of_part(part, (*path, place, position))
     for field in _OWN_FIELDS:
         if isinstance(item.get(field), str):
-            yield (*path, field), (*path, field), item[field]
+            yield _Text((*path, field), (*path, field), item[field])
 
 
-def _of_part(part: Any, path: Path) -> Iterator[tuple[Path, Path, str]]:
+def _of_part(part: Any, path: Path) -> Iterator[_Text]:
     if not isinstance(part, dict):
         return
     reasons = part.get("type") == "reasoning_text"
     for field in _PART_TYPES:
         if isinstance(part.get(field), str):
             kind = "reasoning" if reasons and field == "text" else field
-            yield (*path, field), ("joined", str(path[2]), kind), part[field]
+            yield _Text((*path, field), ("joined", str(path[2]), kind), part[field])

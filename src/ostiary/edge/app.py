@@ -77,7 +77,7 @@ class Application:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._edge.new_request_id()
-        match = self._edge.table.match(scope["method"], scope["path"])
+        match = _match(self._edge.table, scope)
         arrival = _arrival(scope, receive, request_id, match)
         pipeline, load = self._edge.pipeline, self._edge.load
         probe = match.route is not None and match.route.public
@@ -130,6 +130,13 @@ def leave_with(scope: Scope, task: asyncio.Task[Any] | None) -> None:
     """Let the server cancel the request when its client is gone (`server.py` calls it)."""
     if task is not None:
         scope[LEAVE] = task.cancel
+
+
+def _match(table: Table, scope: Scope) -> Match:
+    """The row of a request. A slash that came encoded is none: readers differ on what it means."""
+    if b"%2f" in scope.get("raw_path", b"").lower():
+        return Match(None, {})
+    return table.match(scope["method"], scope["path"])
 
 
 def _arrival(scope: Scope, receive: Receive, request_id: str, match: Match) -> Arrival:

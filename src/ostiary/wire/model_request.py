@@ -20,6 +20,9 @@ MAX_PARTS: Final = 2048
 MAX_TOKENS: Final = 2**31 - 1
 MAX_FIELD_NAME: Final = 256
 
+STATEFUL: Final = "stateful_not_supported"
+"""The code of a request that names what a provider keeps."""
+
 Types = Mapping[str, tuple[tuple[type, ...], str]]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ostiary.wire.model_request import (
     MAX_PARTS,
     MAX_TOKENS,
+    STATEFUL,
     MemberRules,
     ModelRequest,
     RequestRuleError,
@@ -147,6 +148,13 @@ def _check_parts(parts: list[Any], where: str, opaque: list[str]) -> None:
         if kind in _OPAQUE_PARTS:
             carried = [kind]
         opaque += [f"{where}[{index}]:{name}" for name in carried]
+        file = part.get("file")
+        if isinstance(file, dict) and file.get("file_id"):
+            raise RequestRuleError(
+                f"{where}[{index}].file.file_id",
+                "cannot name an uploaded file: nothing that is kept upstream is served",
+                code=STATEFUL,
+            )
         if "image_url" in part:
             check_url(part["image_url"], f"{where}[{index}].image_url")
 

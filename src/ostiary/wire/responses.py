@@ -13,6 +13,7 @@ from typing import Any, Final
 from ostiary.wire.model_request import (
     MAX_PARTS,
     MAX_TOKENS,
+    STATEFUL,
     MemberRules,
     ModelRequest,
     RequestRuleError,
@@ -23,7 +24,6 @@ from ostiary.wire.openai_chat import ROLES, check_url
 from ostiary.wire.strict_json import JSON
 
 MAX_ITEMS: Final = 2048
-STATEFUL: Final = "stateful_not_supported"
 
 _RULES: Final = MemberRules(
     numbers={
@@ -64,6 +64,8 @@ _TEXT_PARTS: Final[Mapping[str, str]] = {
 _OPAQUE_MEMBERS: Final = frozenset(
     {"image_url", "file_data", "file_url", "input_audio", "audio", "video_url"}
 )
+_KEPT_FILES: Final = ("file_id", "file_ids", "vector_store_ids", "container_id", "skill_id")
+_SCHEMAS: Final = frozenset({"parameters", "schema", "input_schema"})
 _OPAQUE_ITEMS: Final = frozenset({"computer_call_output", "image_generation_call"})
 _OPAQUE_TOOLS: Final = frozenset(
     {"image_generation", "computer", "computer_use_preview", "computer-preview"}
@@ -119,14 +121,30 @@ def _refuse_kept(body: Mapping[str, Any]) -> None:
 def _check_tools(tools: Any, opaque: list[str]) -> None:
     for index, tool in enumerate(tools):
         where = f"tools[{index}]"
-        if tool.get("type") == "file_search":
+        kind = tool.get("type")
+        if not isinstance(kind, str):
+            raise RequestRuleError(f"{where}.type", "must be a string")
+        if kind == "file_search":
             raise _stateful(where, "a vector store")
-        if tool.get("type") in _OPAQUE_TOOLS:
-            opaque.append(f"{where}:{tool['type']}")
-        container = tool.get("container")
-        kept = container.get("file_ids") if isinstance(container, dict) else container
-        if kept:
-            raise _stateful(f"{where}.container", "a container or its files")
+        if kind in _OPAQUE_TOOLS:
+            opaque.append(f"{where}:{kind}")
+        if tool.get("container") and not isinstance(tool["container"], dict):
+            raise _stateful(f"{where}.container", "a container")
+        _refuse_files(tool, where)
+
+
+def _refuse_files(tree: Any, where: str) -> None:
+    """Refuse what names a stored file, container or the like, however deep; schemas name none."""
+    rest = [tree]
+    while rest:
+        node = rest.pop()
+        if isinstance(node, list):
+            rest.extend(node)
+        elif isinstance(node, dict):
+            for name in _KEPT_FILES:
+                if node.get(name) and isinstance(node[name], str | list):
+                    raise _stateful(f"{where}.{name}", "an uploaded file or what holds one")
+            rest.extend(value for name, value in node.items() if name not in _SCHEMAS)
 
 
 def _check_input(given: JSON, opaque: list[str]) -> None:
@@ -153,7 +171,11 @@ def _check_items(items: list[Any], where: str, opaque: list[str]) -> None:
             _check_message(item, at)
         elif kind in _OPAQUE_ITEMS:
             opaque.append(f"{at}:{kind}")
+        _refuse_files(item, at)
         for name in ("content", "output"):
+            if isinstance(item.get(name), dict):
+                # One part where a list is usual: a screenshot, say.
+                _check_parts([item[name]], f"{at}.{name}", opaque)
             if isinstance(item.get(name), list):
                 _check_parts(item[name], f"{at}.{name}", opaque)
 
@@ -176,8 +198,6 @@ def _check_parts(parts: list[Any], where: str, opaque: list[str]) -> None:
         kind = part.get("type") if isinstance(part, dict) else None
         if not isinstance(kind, str):
             raise RequestRuleError(at, "must be an object with a type")
-        if part.get("file_id"):
-            raise _stateful(f"{at}.file_id", "an uploaded file")
         field = _TEXT_PARTS.get(kind)
         if field and not isinstance(part.get(field), str):
             raise RequestRuleError(f"{at}.{field}", "must be a string")

@@ -166,7 +166,7 @@ def test_text_parts_are_readable():
     [
         ({"type": "image_url", "image_url": {"url": "https://a.example/x.png"}}, "image_url"),
         ({"type": "input_audio", "input_audio": {"data": "AA=="}}, "input_audio"),
-        ({"type": "file", "file": {"file_id": "f"}}, "file"),
+        ({"type": "file", "file": {"file_data": "f"}}, "file"),
         ({"type": "secret-new-kind"}, "other"),
         ({"type": "text", "text": "a", "input_audio": {}}, "input_audio"),
         ({"type": "secret", "image_url": "data:,"}, "image_url"),
