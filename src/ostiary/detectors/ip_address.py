@@ -58,7 +58,7 @@ class _IpAddress:
     kind = "ip_address"
     personal = True
     reach = _CONTEXT + _HOLD
-    sign = r"\d\.\d|[0-9A-Fa-f:]:"
+    sign = r"\d\.\d|:[0-9A-Fa-f]{0,4}:"
 
     def find(self, text: str) -> list[Finding]:
         """Addresses but loopback, unspecified, masks, and what is called a version."""
