@@ -15,6 +15,10 @@ CONTEXT = 60
 GAP = r"[ ._\-/*`]"
 """One character that may stand between the digits of one number."""
 
+SIX_DIGITS = r"\d(?:[ ._\-/*`()\t]{0,9}\d){5}"
+"""A sign of the detectors that use `candidates`: all of them want six digits, and what may stand
+between two of these is at most a separator amid emphasis on both sides."""
+
 MARKUP = r"[*`]{0,4}+"
 """Emphasis that begins or ends inside a number."""
 

@@ -18,6 +18,7 @@ import ostiary.detectors
 from ostiary.exchange import Finding
 from ostiary.folding import fold
 from ostiary.ports import Detector
+from ostiary.scanning import scan
 from tests import grammar, vectors
 
 KINDS = sorted(
@@ -103,6 +104,7 @@ def check_findings(kind: str, text: str) -> None:
     assert all(0 <= f.start < f.end <= len(text) for f in findings)
     assert all(f.end - f.start <= built.reach and f.kind == kind for f in findings)
     assert all(re.search(built.sign, text[f.start : f.end]) for f in findings)
+    assert scan(text, [built]) == findings  # asked wherever it would find something
 
 
 def check_local(kind: str, text: str, cut: int) -> None:

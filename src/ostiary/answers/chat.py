@@ -17,7 +17,7 @@ from ostiary.scanning import scan
 from ostiary.wire import content_filter
 
 _REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
-_FRAME = frozenset({"id", "object", "model", "system_fingerprint", "service_tier"})
+_HEAD = frozenset({"id", "object", "created", "model", "system_fingerprint", "service_tier"})
 _KNOWN_KEYS = frozenset(
     {
         *("annotations", "arguments", "audio", "choices", "content", "content_filter_results"),
@@ -27,6 +27,9 @@ _KNOWN_KEYS = frozenset(
         *("tool_calls", "type", "usage"),
     }
 )
+
+
+_USUAL = _KNOWN_KEYS - {"prompt_filter_results"}
 
 
 class ChatGuard(Inspector):
@@ -41,6 +44,8 @@ class ChatGuard(Inspector):
         self._calls: dict[int, dict[str, int]] = {}
         self._reasons: dict[int, str] = {}
         self._frame: dict[str, Any] = {}
+        self._head: dict[str, Any] | None = None
+        self._judged_head: dict[str, Any] = {}
 
     def release(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         """What may leave of one event of a stream, now."""
@@ -111,6 +116,7 @@ class ChatGuard(Inspector):
             self._whole, self._characters = False, 0
             self._windows.clear()
             self._pins.clear()
+            self._head = None
             released = self._judge_event(event)
         return released
 
@@ -129,21 +135,29 @@ class ChatGuard(Inspector):
         return any(key not in _KNOWN_KEYS or key == "prompt_filter_results" for key in event)
 
     def _judge_event(self, event: dict[str, Any]) -> dict[str, Any]:
-        released: dict[str, Any] = {}
+        head = {key: event[key] for key in event if key in _HEAD}
+        if head != self._head:
+            # A stream says the same head with every event, and what is pinned does not change.
+            self._head, self._judged_head = head, self._judge_head(head)
+        released = self._judged_head.copy()
         for key, value in event.items():
-            if key == "usage":
-                continue
             if key == "choices":
                 released[key] = [self._judge_choice(choice) for choice in value]
-            elif key in _FRAME:
-                released[key] = self._frame[key] = self._pin((key,), value)
-            elif key == "created":
-                released[key] = self._frame[key] = value if isinstance(value, int) else 0
+            elif key in _HEAD or key == "usage":
+                continue
             elif key == "prompt_filter_results":
                 released[key] = content_filter.sanitised_prompts(value)
             elif self._key_is_clean(key):
                 released[key] = self._judge(value, (key,))
         return released
+
+    def _judge_head(self, head: Mapping[str, Any]) -> dict[str, Any]:
+        for key, value in head.items():
+            if key == "created":
+                self._frame[key] = value if isinstance(value, int) else 0
+            else:
+                self._frame[key] = self._pin((key,), value)
+        return {key: self._frame[key] for key in head}
 
     def _judge_choice(self, choice: dict[str, Any]) -> dict[str, Any]:
         index = choice["index"]
@@ -156,7 +170,12 @@ class ChatGuard(Inspector):
             if key == "content_filter_results":
                 released[key] = content_filter.sanitised(value)
                 continue
-            released[key] = self._judge(value, ("choices", index, key))
+            path = ("choices", index, key)
+            if key == "delta" and len(value) == 1 and isinstance(value.get("content"), str):
+                text = self._text(value["content"], (*path, "content"))
+                released[key] = {"content": text}
+                continue
+            released[key] = self._judge(value, path)
         released["finish_reason"] = None
         return released
 
@@ -228,22 +247,22 @@ def _known_reason(reason: Any) -> str:
 
 def _says_something(event: Mapping[str, Any]) -> bool:
     """Whether a chunk still carries anything but empty text."""
-    for key in event:
-        if key not in _KNOWN_KEYS or key == "prompt_filter_results":
-            return True
-    return any(
-        _carries(value)
-        for choice in event["choices"]
-        for key, value in choice.items()
-        if key not in {"index", "finish_reason"}
-    )
+    if not _USUAL.issuperset(event):
+        return True
+    for choice in event["choices"]:
+        for key, value in choice.items():
+            if key not in {"index", "finish_reason"} and _carries(value):
+                return True
+    return False
 
 
 def _carries(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value)
     if isinstance(value, dict):
-        return any(_carries(item) for key, item in value.items() if key not in {"index", "type"})
+        return any(key not in {"index", "type"} and _carries(item) for key, item in value.items())
     if isinstance(value, list):
-        return any(_carries(item) for item in value)
+        return any(map(_carries, value))
     return value not in (None, "")
 
 

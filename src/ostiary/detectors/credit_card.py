@@ -10,6 +10,7 @@ from ostiary.numerals import (
     APART,
     CONTEXT,
     GAP,
+    SIX_DIGITS,
     candidates,
     luhn,
     nearest,
@@ -93,7 +94,7 @@ class _CreditCard:
     kind = "credit_card"
     personal = True
     reach = CONTEXT + _HOLD
-    sign = r"\d"
+    sign = SIX_DIGITS
 
     def find(self, text: str) -> list[Finding]:
         """Whole, in the groups that cards are printed in, or spaced out digit by digit."""

@@ -110,11 +110,11 @@ class _EmailAddress:
         """Up to the last word, or the words around an "at" or a "dot" that may go on."""
         tail = text[-_REACH // 2 :]
         words = tail.replace("\t", " ").rsplit(" ", 3)
-        marked = len(words) > 2 and not _MARKS.isdisjoint((words[-2].lower(), words[-3].lower()))
-        if marked or words[-1].lower() in _MARK_BEGINNINGS:
+        last = words[-1].lower()
+        if len(words) > 2 and not _MARKS.isdisjoint((words[-2].lower(), words[-3].lower())):
             words = tail.replace("\t", " ").rsplit(" ", 24)
         index = len(words) - 1
-        if index and words[index].lower() in _MARK_BEGINNINGS:
+        if index and last in _MARK_BEGINNINGS:
             index -= 1
         if index and words[index].lower() in _MARKS:
             index -= 1

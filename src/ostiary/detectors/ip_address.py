@@ -23,7 +23,7 @@ _V6_START = re.compile(
     re.ASCII,
 )
 _LONGEST = 45
-_TAIL = re.compile(r"[0-9A-Fa-f:.]+\Z")
+_DIGITS = "0123456789ABCDEFabcdef:."
 _HOLD = _LONGEST + 3
 _WORDS = {
     "version": (
@@ -58,7 +58,7 @@ class _IpAddress:
     kind = "ip_address"
     personal = True
     reach = _CONTEXT + _HOLD
-    sign = r"\d\.\d|[0-9A-Fa-f:]:"
+    sign = r"\d\.\d|:[0-9A-Fa-f]{0,4}:"
 
     def find(self, text: str) -> list[Finding]:
         """Addresses but loopback, unspecified, masks, and what is called a version."""
@@ -79,8 +79,8 @@ class _IpAddress:
 
     def settled(self, text: str) -> int:
         """Up to a run of the characters of an address."""
-        match = _TAIL.search(text, max(0, len(text) - _HOLD))
-        return match.start() if match else len(text)
+        tail = text[-_HOLD:]
+        return len(text) - len(tail) + len(tail.rstrip(_DIGITS))
 
     @staticmethod
     def _personal(text: str, match: re.Match[str]) -> bool:

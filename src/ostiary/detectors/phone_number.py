@@ -9,6 +9,7 @@ from ostiary.exchange import Finding
 from ostiary.numerals import (
     CONTEXT,
     GAP,
+    SIX_DIGITS,
     candidates,
     nearest,
     only_digits,
@@ -155,7 +156,7 @@ class _PhoneNumber:
     kind = "phone_number"
     personal = True
     reach = CONTEXT + _HOLD
-    sign = r"\d"
+    sign = SIX_DIGITS
 
     def find(self, text: str) -> list[Finding]:
         """Forms that speak for themselves; bare digits only beside a word for telephones."""

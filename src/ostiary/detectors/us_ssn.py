@@ -11,6 +11,7 @@ from ostiary.numerals import (
     CONTEXT,
     GAP,
     MARKUP,
+    SIX_DIGITS,
     candidates,
     nearest,
     only_digits,
@@ -88,7 +89,7 @@ class _UsSsn:
     kind = "us_ssn"
     personal = True
     reach = CONTEXT * 2 + _HOLD
-    sign = r"\d"
+    sign = SIX_DIGITS
 
     def find(self, text: str) -> list[Finding]:
         """Written 3-2-4, spaced out digit by digit, or nine bare digits after a word for it."""

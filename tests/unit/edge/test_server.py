@@ -200,3 +200,60 @@ def test_whoever_leaves_cancels_what_is_under_way_and_not_what_waits_behind_it()
             assert app.left == ["/a"]
 
     run(test())
+
+
+class Wire(asyncio.Transport):
+    """Notes each call that would ask the system."""
+
+    def __init__(self) -> None:
+        self.calls: list[bytes | str] = []
+
+    def write(self, data: bytes) -> None:
+        self.calls.append(data)
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def is_closing(self) -> bool:
+        return "close" in self.calls
+
+
+def test_what_is_written_in_one_turn_leaves_in_one_call() -> None:
+    async def turns() -> list[bytes | str]:
+        wire = Wire()
+        gathering = module.Gathering(wire, asyncio.get_running_loop())
+        gathering.write(b"head ")
+        gathering.write(b"body")
+        assert wire.calls == []
+        await asyncio.sleep(0)
+        gathering.write(b"next")
+        await asyncio.sleep(0)
+        return wire.calls
+
+    assert asyncio.run(turns()) == [b"head body", b"next"]
+
+
+def test_what_waits_leaves_before_the_connection_closes_and_nothing_after() -> None:
+    async def turns() -> list[bytes | str]:
+        wire = Wire()
+        gathering = module.Gathering(wire, asyncio.get_running_loop())
+        gathering.write(b"last words")
+        gathering.close()
+        gathering.write(b"too late")
+        await asyncio.sleep(0)
+        return wire.calls
+
+    assert asyncio.run(turns()) == [b"last words", "close"]
+
+
+def test_much_that_is_written_in_one_turn_does_not_pile_up() -> None:
+    async def turns() -> list[bytes | str]:
+        wire = Wire()
+        gathering = module.Gathering(wire, asyncio.get_running_loop())
+        for _ in range(5):
+            gathering.write(b"x" * 40_000)
+        assert [len(call) for call in wire.calls] == [80_000, 80_000]
+        await asyncio.sleep(0)
+        return wire.calls
+
+    assert [len(call) for call in asyncio.run(turns())] == [80_000, 80_000, 40_000]
