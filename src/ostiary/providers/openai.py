@@ -163,6 +163,8 @@ class OpenAI:
                     reading.end(said_done=True)
                     return
                 yield reading.event(_decode(frame.data))
+                if reading.over:
+                    return
         parser.close()
         reading.end(said_done=False)
 
