@@ -27,6 +27,11 @@ _DELTAS = {
     "reasoning": ("reasoning", "content", "reasoning_text", "response.reasoning_text"),
     "arguments": ("function_call", "", "arguments", "response.function_call_arguments"),
 }
+_BEGUN: dict[str, dict[str, Any]] = {
+    "message": {"role": "assistant", "content": []},
+    "reasoning": {"summary": []},
+    "function_call": {"name": "send", "call_id": "call_1", "arguments": ""},
+}
 _FIELDS = {"refusal": "refusal", "arguments": "arguments"}
 _CHUNK = {"id", "object", "created", "model", "choices", "usage", "prompt_filter_results", "error"}
 _DELTA = {*_DELTAS, "role", "tool_calls"}
@@ -79,7 +84,7 @@ class Response:
             item = {"key": (*key, kind), "type": kind, "id": f"item_{len(ids)}", parts or "x": []}
             self.items.append(item)
             ids.append(item["key"])
-            added = {"type": kind, "id": item["id"], "status": "in_progress"}
+            added = {"type": kind, "id": item["id"], "status": "in_progress", **_BEGUN[kind]}
             yield {
                 "type": "response.output_item.added",
                 "output_index": len(ids) - 1,
@@ -108,7 +113,7 @@ class Response:
             if item["type"] == "message":
                 whole["role"] = "assistant"
             if item["type"] == "function_call":
-                whole |= {"name": "send", "call_id": f"call_{index}"}
+                whole |= {"name": "send", "call_id": "call_1"}
             for text in self.texts.values():
                 if text.place["output_index"] != index:
                     continue
