@@ -49,8 +49,20 @@ class Window:
     From a block on nothing is released, and only findings up to it are counted.
     """
 
-    def __init__(self, detectors: Iterable[Detector], actions: Mapping[str, Action]) -> None:
-        """Ask those of `detectors` whose kind has an action other than `off`; a missing one is."""
+    def __init__(
+        self,
+        detectors: Iterable[Detector],
+        actions: Mapping[str, Action],
+        *,
+        within: Window | None = None,
+    ) -> None:
+        """Ask those of `detectors` whose kind has an action other than `off`; a missing one is.
+
+        The text may be a part of another window's: what is found in it by itself then binds that
+        one too (see `feed`), from what that one is given next on.
+        """
+        self._within = within
+        self._base_within = within.received if within else 0
         self._readers = [
             _Reader(detector, action)
             for detector in detectors
@@ -86,8 +98,21 @@ class Window:
         """Whether a finding came up that the policy blocks: nothing from it on is released."""
         return self._stopped
 
-    def feed(self, text: str) -> str:
-        """Take the next piece; give back what is decided now."""
+    @property
+    def received(self) -> int:
+        """Characters taken so far."""
+        return self._released + len(self._text)
+
+    @property
+    def reached(self) -> int:
+        """How far it has given out, counted in the window that it is a part of."""
+        return self._base_within + self._released
+
+    def feed(self, text: str, part: Window | None = None) -> str:
+        """Take the next piece; give back what is decided now.
+
+        A `part` of this text, which has taken the same piece before, has to have decided too.
+        """
         if self._stopped and all(reader.done > self._block_done for reader in self._readers):
             return ""
         piece, self._unseen = fold_piece(text, self._released + len(self._text), self._unseen)
@@ -97,7 +122,10 @@ class Window:
         end = self._base + len(self._folded)
         if self._observed and end - self._observed_done >= _OBSERVE_EVERY:
             self._observe(end)
-        out = self._release(self._position(self._decide(end)))
+        decided = self._position(self._decide(end))
+        if part is not None:
+            decided = min(decided, part.reached)
+        out = self._release(decided)
         if len(self._folded) > 2 * self._context:
             self._forget()
         return out
@@ -117,9 +145,23 @@ class Window:
         undecided = list(self._undecided())
         if any(one.action is Action.BLOCK for one in undecided):
             return self.close()
-        shown = [cover(self._text, one, self._released) for one in undecided]
-        self._covers += [one for one in shown if one is not None]
+        for one in undecided:
+            self._cover(one)
         return self._release(self._released + len(self._text))
+
+    def stand(self) -> Counter[str]:
+        """Decide what is held as if the text ended here too, though it goes on and is not over.
+
+        Nothing is given out. Says how many findings of each kind there are up to here.
+        """
+        counts = self.findings
+        counts.update(kind for _, kind in self._ahead)
+        for one in list(self._undecided()):
+            counts[one.finding.kind] += 1
+            if one.action is Action.BLOCK:
+                self.block(one.finding.start)
+            self._cover(one)
+        return counts
 
     def _undecided(self) -> Iterator[Decided]:
         """The findings that there would be, if nothing followed, in what is not final."""
@@ -206,13 +248,30 @@ class Window:
             self._ahead.append((start, found.kind))
         elif self._blocked_at is None or start <= self._blocked_at:
             self._counts[found.kind] += 1
-        if action is Action.BLOCK and (self._blocked_at is None or start < self._blocked_at):
-            self._blocked_at = start
+        if action is Action.BLOCK and self.block(start):
             self._block_done = found.start + first + self._base
-        if not self._stopped:
-            decided = Decided(Finding(found.kind, start, end), self._shown(action, start))
-            if made := cover(self._text, decided, self._released):
-                self._covers.append(made)
+        self._cover(Decided(Finding(found.kind, start, end), self._shown(action, start)))
+
+    def _cover(self, decided: Decided) -> None:
+        made = None if self._stopped else cover(self._text, decided, self._released)
+        if made is None:
+            return
+        self._covers.append(made)
+        if self._within is not None:
+            self._within.bind(made, self._base_within)
+
+    def bind(self, made: Cover, base: int) -> None:
+        """Take a cover from the window of a part that begins at `base`."""
+        self._covers.append(Cover(made.start + base, made.end + base, made.shown))
+
+    def block(self, start: int) -> bool:
+        """Block from `start` on, unless a block comes before; says whether this is the first."""
+        if self._within is not None:
+            self._within.block(start + self._base_within)
+        first = self._blocked_at is None or start < self._blocked_at
+        if first:
+            self._blocked_at = start
+        return first
 
     def _place(self, found: Finding, first: int) -> tuple[int, int]:
         """Where in the text a finding is that was made in what is kept from `first` on."""

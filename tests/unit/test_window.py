@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ostiary.exchange import Action
 from ostiary.ports import Detector
 from ostiary.scanning import scan
-from ostiary.spans import Decided, apply, first_block
+from ostiary.spans import Decided, apply, cover, first_block, render
 from ostiary.window import Window
 from tests import grammar, vectors
 
@@ -174,6 +174,43 @@ def test_a_value_written_across_pieces_is_one_marker() -> None:
     window = Window(detectors(), REDACT)
     pieces = ["it is 4111 ", "1111 11", "\u200b11 11", "11, thanks"]
     assert "".join([*map(window.feed, pieces), window.close()]) == "it is [REDACTED], thanks"
+
+
+@relaxed
+@given(grammar.texts, st.integers(0, 60), splits)
+def test_what_is_flushed_is_judged_as_it_stands_and_what_follows_with_it(
+    text: str, at: int, sizes: list[int]
+) -> None:
+    """Before the point the verdict on what was there; behind it the verdict on the whole text."""
+    asked = detectors(PERSONAL + ACTIVE)
+    pieces, position = [], 0
+    for size in sizes:
+        pieces.append(text[:at][position : position + size])
+        position += size
+    pieces.append(text[:at][position:])
+    window = Window(asked, REDACT)
+    before = "".join(map(window.feed, pieces)) + window.flush()
+    after = window.feed(text[at:]) + window.close()
+    first = [Decided(f, REDACT[f.kind]) for f in scan(text[:at], asked)]
+    assert before == apply(text[:at], first)
+    decided = [Decided(f, REDACT[f.kind]) for f in scan(text, asked)]
+    covers = [one for each in decided if (one := cover(text, each))]
+    in_marker = any(one.finding.end == len(text[:at]) for one in first)
+    assert after == render(text[at:], covers, len(text[:at]), in_marker)[0]
+
+
+@pytest.mark.parametrize("value", ["jane.doe@example.com", "617-94-9685", "4111 1111 1111 1111"])
+def test_a_value_that_ends_where_a_flush_comes_is_not_given_out(value: str) -> None:
+    window = Window(detectors(), REDACT)
+    assert window.feed(f"it is {value}") + window.flush() == "it is [REDACTED]"
+    assert window.feed(" and so on") + window.close() == " and so on"
+
+
+def test_a_flush_before_which_something_is_blocked_ends_the_text() -> None:
+    window = Window(detectors(), {**REDACT, "us_ssn": Action.BLOCK})
+    assert window.feed("it is 617-94-9685") + window.flush() == "it is "
+    assert window.blocked
+    assert window.feed(" more") + window.close() == ""
 
 
 @pytest.mark.parametrize("piece", ["word ", "7", "@", "1 ", "a", "\u200b", "<", "dot "])

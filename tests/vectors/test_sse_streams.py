@@ -13,10 +13,19 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.simulator.client import bearer, chat, check_problem, check_problem_body, events, send
+from tests.simulator.client import (
+    Answered,
+    bearer,
+    chat,
+    check_problem,
+    check_problem_body,
+    events,
+    send,
+)
 from tests.simulator.gateway import Gateway, upstream_settings
 from tests.simulator.upstream import Upstream
 from tests.vectors import parameters
+from tests.vectors.responses_streams import translated
 
 COMPLETIONS, RESPONSES = "/v1/chat/completions", "/v1/responses"
 LATER_KINDS = ("GITHUB_TOKEN-",)
@@ -57,18 +66,21 @@ def writes(case: dict[str, Any]) -> list[bytes]:
     return [base64.b64decode(text) for text, count in repeated for _ in range(count)]
 
 
-def replaying(case: dict[str, Any]):
-    """A model that sends a case's bytes, each chunk as a write of its own."""
+def replaying(
+    case: dict[str, Any], written: list[bytes] | None = None, pause: float = BETWEEN_WRITES
+):
+    """A model that sends a case's bytes, or those `written`, each chunk as a write of its own."""
     status, kind = PLAIN.get(kind_of(case), (200, "text/event-stream"))
+    sent = writes(case) if written is None else written
 
     async def replay(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(status=status, headers={"Content-Type": kind})
         await response.prepare(request)
         # The gateway may leave in the middle of an answer that it cannot use.
         with contextlib.suppress(ConnectionError):
-            for piece in writes(case):
+            for piece in sent:
                 await response.write(piece)
-                await asyncio.sleep(BETWEEN_WRITES)
+                await asyncio.sleep(pause)
             await response.write_eof()
         return response
 
@@ -109,16 +121,10 @@ def forbidden(case: dict[str, Any]) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("prompt", PROMPTS)
-@pytest.mark.parametrize("case", parameters("sse_streams.json", wanted=is_served))
-def test_nothing_of_a_value_arrives(gateway, upstream, case, prompt):
-    upstream.received.clear()
-    upstream.behave(replaying(case))
-    body = chat(PROMPTS[prompt], stream=True)
-    if case["endpoint"] == RESPONSES:
-        body = {"model": "gpt-4o", "input": PROMPTS[prompt], "stream": True}
-    answered = send(gateway.url, "POST", case["endpoint"], body, bearer(gateway.key))
-
+def check_nothing_arrived(
+    case: dict[str, Any], answered: Answered, upstream: Upstream
+) -> list[Any]:
+    """What the case promises holds for an answer; its events, or the one body."""
     if answered.headers["content-type"] == "text/event-stream":
         parts = [part for part in events(answered.body) if part != "[DONE]"]
     else:
@@ -130,6 +136,20 @@ def test_nothing_of_a_value_arrives(gateway, upstream, case, prompt):
     for received in upstream.received:
         for value in ("ada.king@example.org", "536-90-4399", "5555 5555 5555 4444"):
             assert value.encode() not in received.raw
+    return parts
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize("case", parameters("sse_streams.json", wanted=is_served))
+def test_nothing_of_a_value_arrives(gateway, upstream, case, prompt):
+    upstream.received.clear()
+    upstream.behave(replaying(case))
+    body = chat(PROMPTS[prompt], stream=True)
+    if case["endpoint"] == RESPONSES:
+        body = {"model": "gpt-4o", "input": PROMPTS[prompt], "stream": True}
+    answered = send(gateway.url, "POST", case["endpoint"], body, bearer(gateway.key))
+
+    parts = check_nothing_arrived(case, answered, upstream)
     if case["endpoint"] == RESPONSES:
         assert parts[-1]["type"] == "response.completed"
     elif answered.status == 200 and kind_of(case) not in BROKEN and case["id"] != "giant-event":
@@ -137,6 +157,95 @@ def test_nothing_of_a_value_arrives(gateway, upstream, case, prompt):
         assert {reason for reason in reasons if reason} <= {"stop", "tool_calls"}
         assert any(reasons)
         assert answered.body.endswith(b"data: [DONE]\n\n")
+
+
+# The same streams on the other surfaces, without pauses between their writes.
+
+
+def is_chat(case: dict[str, Any]) -> bool:
+    return is_served(case) and case["endpoint"] == COMPLETIONS
+
+
+def ends(case: dict[str, Any]) -> bool:
+    """Whether a case is a stream that the gateway takes to its end."""
+    return kind_of(case) not in {*BROKEN, "html-500", "empty"} and case["id"] != "giant-event"
+
+
+def reasons_of(parts: list[Any]) -> set[str]:
+    reasons = [c["finish_reason"] for part in parts for c in part.get("choices", ())]
+    return {reason for reason in reasons if reason}
+
+
+@pytest.mark.parametrize("case", parameters("sse_streams.json", wanted=is_chat))
+def test_nothing_of_a_value_arrives_at_a_deployment(gateway, upstream, case):
+    upstream.received.clear()
+    upstream.behave(replaying(case, pause=0))
+    path = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
+    answered = send(gateway.url, "POST", path, chat(PERSONAL, stream=True), bearer(gateway.key))
+    parts = check_nothing_arrived(case, answered, upstream)
+    if answered.status == 200:
+        assert "prompt_filter_results" in parts[0]
+        assert answered.body.endswith(b"data: [DONE]\n\n") == ends(case)
+    if ends(case):
+        assert reasons_of(parts)
+        assert reasons_of(parts) <= {"stop", "tool_calls"}
+
+
+@pytest.mark.parametrize("case", parameters("sse_streams.json", wanted=is_chat))
+def test_nothing_of_a_value_arrives_in_a_conversation(gateway, upstream, case):
+    """`/api/chat` tells the text of the first choice alone, and no tool's arguments."""
+    told = kind_of(case) not in {"n2", "tool", "unknown-field"}
+    upstream.received.clear()
+    upstream.behave(replaying(case, pause=0))
+    body = {"message": PERSONAL, "stream": True}
+    answered = send(gateway.url, "POST", "/api/chat", body, bearer(gateway.key))
+    parts = check_nothing_arrived(case if told else {**case, "must": []}, answered, upstream)
+    if answered.status == 200:
+        assert answered.body.endswith(b"data: [DONE]\n\n") == ends(case)
+        assert ("conversationId" in parts[-1]) == ends(case)
+        if not ends(case):
+            check_problem_body(parts[-1], 502, native=True)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize("path", [RESPONSES, "/openai/responses?api-version=2025-04-01-preview"])
+@pytest.mark.parametrize("case", parameters("sse_streams.json", wanted=is_chat))
+def test_nothing_of_a_value_arrives_in_a_response(gateway, upstream, case, path, prompt):
+    upstream.received.clear()
+    upstream.behave(replaying(case, translated(case, kind_of(case)), pause=0))
+    body = {"model": "gpt-4o", "input": PROMPTS[prompt], "stream": True}
+    answered = send(gateway.url, "POST", path, body, bearer(gateway.key))
+    parts = check_nothing_arrived(case, answered, upstream)
+    if answered.status != 200:
+        check_problem(answered, 502)
+        assert not ends(case)
+        return
+    assert [part["sequence_number"] for part in parts] == list(range(len(parts)))
+    if ends(case):
+        assert parts[-1]["type"] == "response.completed"
+        check_one_text(parts)
+    else:
+        *said, refusal = parts
+        check_problem_body(refusal, 502)
+        assert refusal["type"] == "error"
+        assert {"error", "response.completed"}.isdisjoint(part["type"] for part in said)
+
+
+def check_one_text(parts: list[Any]) -> None:
+    """What was said in deltas is what the end of a response says."""
+    said: dict[str, str] = defaultdict(str)
+    for part in parts:
+        if part["type"].endswith("text.delta"):
+            said[part["item_id"]] += part["delta"]
+    if not said:
+        return
+    told = {
+        item["id"]: "".join(
+            one.get("text", "") for one in [*item.get("summary", ()), *item.get("content", ())]
+        )
+        for item in parts[-1]["response"]["output"]
+    }
+    assert {item: text for item, text in told.items() if text} == dict(said)
 
 
 def is_broken(case: dict[str, Any]) -> bool:

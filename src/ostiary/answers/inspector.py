@@ -17,6 +17,7 @@ from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any
 
+from ostiary.answers.joined import Joined
 from ostiary.errors import ProviderFailed
 from ostiary.exchange import Action, Usage
 from ostiary.policy import Policy
@@ -50,7 +51,7 @@ class Inspector:
         """Take the policy, and the prompt's estimate for providers that do not count."""
         self._policy = policy
         self._characters = 0
-        self._windows: dict[Path, Window | Settled] = {}
+        self._windows: dict[Path, Window | Settled | Joined] = {}
         self._whole = False
         self._pieced = False
         self._pins: dict[Path, str] = {}
@@ -133,7 +134,7 @@ class Inspector:
         self._keep(path, verdict)
         return released
 
-    def _keep(self, path: Path, channel: Window | Settled) -> None:
+    def _keep(self, path: Path, channel: Window | Settled | Joined) -> None:
         known = self._windows.get(path)
         if known is None and len(self._windows) >= MOST_CHANNELS:
             raise shapeless("has too many parts")

@@ -3,9 +3,9 @@
 A text comes as deltas, again when its part is done, and again in the item and in the response
 that end it. Only the deltas are judged through windows; what repeats them is written anew from
 what was released, so that no repetition can say more. Parts of one kind (`output_text` above all)
-are one channel, because readers join them; reasoning is another kind than what is answered. What
-repeats a text whose end is still held back waits until the next words, or the end, decide it. A
-text that is only repeated, and that no delta said, goes through its channel like the others.
+are one channel, because readers join them (`joined.py`); reasoning is another kind than answers.
+What repeats a text whose end is still held back waits until the next words, or the end, decide it.
+A text that is only repeated, and that no delta said, goes through its channel like the others.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ostiary.answers.inspector import MOST_CHANNELS, MOST_DEPTH, Inspector, Path, shapeless
+from ostiary.answers.joined import Joined
 from ostiary.policy import Policy
 from ostiary.window import Window, judge_whole
 from ostiary.wire import content_filter
@@ -104,7 +105,7 @@ class ResponsesGuard(Inspector):
         if name.endswith(".delta"):
             if not isinstance(event.get("delta"), str):
                 raise shapeless("has a delta that is no text")
-            return [*self._settle(event), *self._delta(event)]
+            return self._delta(event) if event["delta"] else []
         self._absorb(event)
         if self._waiting or self._holding:
             self._waiting.append(event)
@@ -149,7 +150,7 @@ class ResponsesGuard(Inspector):
         text = _Text(path, channel, event["delta"])
         if self._is_behind(text):
             raise shapeless("goes back to an earlier part")
-        return self._feed(text, event)
+        return [*self._settle(text.channel), *self._feed(text, event)]
 
     def _absorb(self, event: Mapping[str, Any]) -> None:
         """Take texts that no delta said into their channels, in their order, before any leaves."""
@@ -170,9 +171,10 @@ class ResponsesGuard(Inspector):
 
     def _rejoin(self, channel: Path, texts: list[_Text]) -> None:
         """Judge anew, as the end of the stream joins them, texts of which not all were streamed."""
-        window = Window(self._policy.detectors, self._policy.answers)
+        window = Joined(self._policy.detectors, self._policy.answers)
         self._keep((*channel, "anew"), window)
         for text in texts:
+            window.turn(text.path)
             self._said[text.path] = window.feed(self._said.get(text.path, text.text))
         self._said[texts[-1].path] += window.close()
 
@@ -184,11 +186,12 @@ class ResponsesGuard(Inspector):
                 raise shapeless("has too many parts")
             self._said[path] = ""
         window = self._windows.get(channel)
-        if not isinstance(window, Window):
-            window = Window(self._policy.detectors, self._policy.answers)
+        if not isinstance(window, Joined):
+            window = Joined(self._policy.detectors, self._policy.answers)
             self._keep(channel, window)
         self._characters += len(text)
         self._owners[channel] = (path, event)
+        window.turn(path)
         released = self._say(channel, window.feed(text))
         if window.holds:
             self._holding[channel] = None
@@ -210,14 +213,13 @@ class ResponsesGuard(Inspector):
             released["logprobs"] = []
         return [self._numbered({**released, "delta": text})]
 
-    def _settle(self, event: dict[str, Any]) -> list[dict[str, Any]]:
-        """Let waiting events go before a delta.
+    def _settle(self, channel: Path) -> list[dict[str, Any]]:
+        """Let waiting events go before a delta of a channel.
 
-        Where it goes on in their own channel, the held text goes on with it; else it goes first.
+        What its own channel holds back goes on with it; what others hold back goes first.
         """
         if not self._waiting:
             return []
-        _, channel = _path_of(event, str(event["type"]).removesuffix(".delta"))
         events = self._tails(closing=False, but=channel)
         return events if self.blocked else [*events, *self._drain()]
 
@@ -226,7 +228,7 @@ class ResponsesGuard(Inspector):
         events = []
         for channel in list(self._owners if closing else self._holding):
             window = self._windows[channel]
-            if channel != but and isinstance(window, Window):
+            if channel != but and isinstance(window, Joined):
                 events += self._say(channel, window.close() if closing else window.flush())
                 self._holding.pop(channel, None)
         return events

@@ -255,6 +255,8 @@ class Upstream:
                     reading.end(said_done=True)
                     return
                 yield reading.event(_decode(frame.data))
+                if reading.over:
+                    return
         parser.close()
         reading.end(said_done=False)
 

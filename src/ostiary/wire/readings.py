@@ -44,6 +44,11 @@ class Reading(Protocol):
         """One event of a stream in its form."""
         ...
 
+    @property
+    def over(self) -> bool:
+        """Whether the last event ended the stream: what follows it is not read."""
+        ...
+
     def end(self, *, said_done: bool) -> None:
         """The stream is over; raises "incomplete" where the answer is not whole."""
         ...
@@ -71,6 +76,11 @@ class ChatReading:
             ended = choice.get("finish_reason") is not None
             self._finished[index] = self._finished.get(index, False) or ended
         return event
+
+    @property
+    def over(self) -> bool:
+        """Never: usage may follow the last finish."""
+        return False
 
     def end(self, *, said_done: bool) -> None:
         """Whole if the provider said so and had begun, or every choice has its reason."""
@@ -125,6 +135,11 @@ class ResponsesReading:
             raise _shapeless()
         return event
 
+    @property
+    def over(self) -> bool:
+        """With the terminal event, which repeats all that was said."""
+        return self._ended
+
     def end(self, *, said_done: bool) -> None:
         """Whole only after a terminal event: these streams have one, whatever else is said."""
         del said_done
@@ -147,6 +162,11 @@ class EmbeddingsReading:
         """Never: embeddings do not stream."""
         del tree
         raise _shapeless()
+
+    @property
+    def over(self) -> bool:
+        """Never: see `event`."""
+        return False
 
     def end(self, *, said_done: bool) -> None:
         """Never whole as a stream."""

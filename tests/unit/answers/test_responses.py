@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ostiary.answers.joined import Joined
 from ostiary.answers.responses import ResponsesGuard
 from ostiary.policy import Policy
-from ostiary.window import Window, judge_whole
+from ostiary.window import judge_whole
 from tests.unit.answers.test_chat import BLOCKING, ENFORCED, QUIET, TEXT, cut
 
 Path = tuple[Any, ...]
@@ -165,13 +166,15 @@ def expected(events: list[dict[str, Any]], texts: list[Said], rules: Policy) -> 
     """What each channel may say: its texts as one, flushed where another kind goes first."""
     channels = {(s.kind, s.output, s.part): s.channel for s in texts}
     kinds = {f"{KINDS[kind][4]}.delta": kind for kind in KINDS}
-    windows: dict[Path, Window] = {}
+    windows: dict[Path, Joined] = {}
     out: dict[Path, str] = defaultdict(str)
     waiting = False
     for event in events:
         kind = kinds.get(event["type"])
         if kind is None:
             waiting = waiting or any(window.holds for window in windows.values())
+            continue
+        if not event["delta"]:
             continue
         part = event.get("content_index", event.get("summary_index", 0))
         channel = channels[kind, event["output_index"], part]
@@ -180,7 +183,8 @@ def expected(events: list[dict[str, Any]], texts: list[Said], rules: Policy) -> 
                 out[other] += window.flush()
         waiting = False
         if channel not in windows:
-            windows[channel] = Window(rules.detectors, rules.answers)
+            windows[channel] = Joined(rules.detectors, rules.answers)
+        windows[channel].turn((event["output_index"], part))
         out[channel] += windows[channel].feed(event["delta"])
     for channel, window in windows.items():
         out[channel] += window.close()
@@ -188,11 +192,22 @@ def expected(events: list[dict[str, Any]], texts: list[Said], rules: Policy) -> 
 
 
 def whole_texts(texts: list[Said], rules: Policy) -> dict[Path, str]:
-    """What each channel may say where all is judged at once."""
-    joined: dict[Path, str] = defaultdict(str)
+    """What each channel may say: of one part what is judged at once, of more what is joined."""
+    channels: dict[Path, list[Said]] = defaultdict(list)
     for said in texts:
-        joined[said.channel] += said.text
-    judged = {c: judge_whole(t, rules.detectors, rules.answers)[0] for c, t in joined.items()}
+        if said.text:
+            channels[said.channel].append(said)
+    judged = {}
+    for channel, parts in channels.items():
+        if len(parts) == 1:
+            judged[channel] = judge_whole(parts[0].text, rules.detectors, rules.answers)[0]
+            continue
+        window = Joined(rules.detectors, rules.answers)
+        judged[channel] = ""
+        for said in parts:
+            window.turn((said.output, said.part))
+            judged[channel] += window.feed(said.text)
+        judged[channel] += window.close()
     return {channel: text for channel, text in judged.items() if text}
 
 
@@ -315,7 +330,7 @@ def check_block(texts: list[Said], *, repeats: bool) -> None:
     events = stream(texts, repeats=repeats)
     left, guard = run(events, BLOCKING)
     check_numbers(left)
-    blocked = ["us_ssn" in findings_of(text) for text in channel_texts(texts).values()]
+    blocked = list(blocks(texts).values())
     if not any(blocked):
         assert not guard.blocked
         assert left[-1]["type"] == "response.completed"
@@ -331,15 +346,17 @@ def check_block(texts: list[Said], *, repeats: bool) -> None:
         assert "".join(joined_deltas(left).values()) == allowed
 
 
-def channel_texts(texts: list[Said]) -> dict[Path, str]:
-    joined: dict[Path, str] = defaultdict(str)
+def blocks(texts: list[Said]) -> dict[Path, bool]:
+    """Which channels hold what the policy blocks: in a part, or across them."""
+    channels: dict[Path, Joined] = {}
     for said in texts:
-        joined[said.channel] += said.text
-    return joined
-
-
-def findings_of(text: str) -> set[str]:
-    return set(judge_whole(text, BLOCKING.detectors, BLOCKING.answers)[1].findings)
+        if said.text:
+            window = channels.setdefault(said.channel, Joined(BLOCKING.detectors, BLOCKING.answers))
+            window.turn((said.output, said.part))
+            window.feed(said.text)
+    for window in channels.values():
+        window.close()
+    return {channel: window.blocked for channel, window in channels.items()}
 
 
 few = settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
