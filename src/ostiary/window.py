@@ -156,15 +156,15 @@ class Window:
 
         These begin at or after its old one, so where no sign is behind that, nobody is asked.
         """
-        ahead = [(reader, settled) for reader, settled in ahead if settled > reader.done]
         if not ahead:
             return
-        first = min(reader.done for reader, _ in ahead) - self._base
+        first = min([reader.done for reader, _ in ahead]) - self._base
         seen = self._signs.seen(self._folded[first:])
         for reader, settled in ahead:
-            if reader.detector in seen:
-                self._read(reader, settled)
-            reader.done = settled
+            if settled > reader.done:
+                if seen and reader.detector in seen:
+                    self._read(reader, settled)
+                reader.done = settled
 
     def _read(self, reader: _Reader, settled: int) -> None:
         begin = reader.done - self._base
