@@ -4,7 +4,9 @@
 
 Each figure is the fastest of several batches of 20, in µs of the event loop's thread for one
 request: the fastest is what the work costs on a machine that does nothing else. The request and
-the answer are those of `bench/run.py`: 0.9 KB and 1.9 KB. The network is not in it.
+the answer are as large as those of `bench/run.py`: 0.9 KB and 1.9 KB. Of a stream, whose events
+hold a word each, the figures are for one event; of embeddings, for an answer with one vector. The
+network is not in it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 import msgspec  # noqa: E402
 
 from ostiary.answers.chat import ChatGuard  # noqa: E402
+from ostiary.answers.embeddings import EmbeddingsGuard  # noqa: E402
 from ostiary.assemble import Foundation, lay, new_request_id, raise_gateway  # noqa: E402
 from ostiary.config import load  # noqa: E402
 from ostiary.edge import render  # noqa: E402
@@ -39,9 +42,13 @@ from ostiary.stages.authz import permit  # noqa: E402
 from ostiary.stages.budget import fund, reserve, settle  # noqa: E402
 from ostiary.stages.check import check  # noqa: E402
 from ostiary.stages.detect import detect  # noqa: E402
+from ostiary.wire import sse  # noqa: E402
+from ostiary.wire.readings import ChatReading, EmbeddingsReading  # noqa: E402
 from ostiary.wire.tokens import estimate  # noqa: E402
 
 CALLS = 20
+EVENTS = 100
+DIMENSIONS = 1536
 MODEL = "gpt-4o-mini"
 SENTENCE = (
     "The quarterly review covered stock levels, the new supplier onboarding plan, two delayed "
@@ -72,6 +79,32 @@ def answer() -> dict[str, Any]:
         "choices": [choice],
         "usage": {"prompt_tokens": 150, "completion_tokens": 300, "total_tokens": 450},
     }
+
+
+def stream() -> list[bytes]:
+    """The frames of a streamed answer: a word in each of 100 events, then the finish."""
+    words = (SENTENCE * 5).split(" ")[:EVENTS]
+    deltas: list[dict[str, Any]] = [{"content": f" {word}"} for word in words]
+    deltas[0]["role"] = "assistant"
+    head = {k: v for k, v in answer().items() if k not in {"choices", "usage"}}
+    head["object"] = "chat.completion.chunk"
+    choices = [
+        {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas
+    ]
+    choices.append({"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"})
+    return [sse.frame(msgspec.json.encode({**head, "choices": [c]})) for c in choices]
+
+
+def embedding() -> bytes:
+    """An answer with one vector."""
+    vector = [(number % 199 - 99) / 3217 for number in range(DIMENSIONS)]
+    body = {
+        "object": "list",
+        "data": [{"object": "embedding", "index": 0, "embedding": vector}],
+        "model": "text-embedding-3-small",
+        "usage": {"prompt_tokens": 8, "total_tokens": 8},
+    }
+    return msgspec.json.encode(body)
 
 
 class Course:
@@ -133,6 +166,44 @@ class Course:
         await timed("edge: body", lambda: msgspec.json.encode(released))
         return self._costs
 
+    async def run_stream(self) -> dict[str, float]:
+        """The way of a stream from the model's bytes to ours, for one event."""
+        self._costs = {}
+        frames, policy = stream(), self._parts.policy
+
+        def read() -> list[dict[str, Any]]:
+            parser, reading = sse.Parser(), ChatReading()
+            return [
+                reading.event(msgspec.json.decode(event.data))
+                for frame in frames
+                for event in parser.feed(frame)
+            ]
+
+        def judge() -> list[dict[str, Any]]:
+            guard = ChatGuard(policy, 1)
+            released = [one for event in read() for one in guard.release(event)]
+            return [*released, *guard.finish()]
+
+        await self._time("read", read)
+        released = await self._time("guard", judge)
+        self._costs["guard"] -= self._costs["read"]
+        await self._time("frame", lambda: [sse.frame(msgspec.json.encode(e)) for e in released])
+        return {name: cost / EVENTS for name, cost in self._costs.items()}
+
+    async def run_embeddings(self) -> dict[str, float]:
+        """The way of an answer with one vector from the model's bytes to ours."""
+        self._costs = {}
+        body, policy = embedding(), self._parts.policy
+
+        def read() -> dict[str, Any]:
+            return EmbeddingsReading().whole(msgspec.json.decode(body))
+
+        await self._time("read", read)
+        event = read()
+        released = await self._time("guard", lambda: EmbeddingsGuard(policy, 1).whole({**event}))
+        await self._time("body", lambda: msgspec.json.encode(released))
+        return self._costs
+
 
 def _arrival(credential: str) -> Arrival:
     body = question()
@@ -160,8 +231,11 @@ def _arrival(credential: str) -> Arrival:
     )
 
 
-async def measure(home: Path, batches: int) -> dict[str, float]:
-    """The cost of every stage in µs, in running order."""
+Costs = dict[str, float]
+
+
+async def measure(home: Path, batches: int) -> tuple[Costs, Costs, Costs]:
+    """The cost of every stage in µs, in running order: of a chat, a stream's event, a vector."""
     settings = load(
         flags={"limits.requests_per_minute": 1_000_000, "limits.tokens_per_hour": 1_000_000_000},
         environ={"OSTIARY_HOME": str(home)},
@@ -183,7 +257,9 @@ async def measure(home: Path, batches: int) -> dict[str, float]:
             lambda _: foundation.ledger.command("keys.create", person=person.id),
         )
         token = issuer.token("bench", ("Developer",), ("ai.chat.use",))
-        return await Course(foundation, batches).run({"key": key.text, "token": token})
+        course = Course(foundation, batches)
+        costs = await course.run({"key": key.text, "token": token})
+        return costs, await course.run_stream(), await course.run_embeddings()
     finally:
         await foundation.close()
 
@@ -194,11 +270,15 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=40)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ostiary-bench-") as folder:
-        costs = asyncio.run(measure(Path(folder) / "home", options.batches))
+        costs, event, vector = asyncio.run(measure(Path(folder) / "home", options.batches))
     for name, cost in costs.items():
         sys.stdout.write(f"{name:20}{cost:9.1f} µs\n")
     both = sum(cost for name, cost in costs.items() if name != "authn, token")
     sys.stdout.write(f"{'sum, with a key':20}{both:9.1f} µs\n")
+    for title, parts in (("stream, an event", event), ("embeddings", vector)):
+        sys.stdout.write(f"\n{title}\n")
+        for name, cost in parts.items():
+            sys.stdout.write(f"  {name:18}{cost:9.1f} µs\n")
 
 
 if __name__ == "__main__":

@@ -40,30 +40,19 @@ def _gate(pattern: str) -> str:
 
 
 class Rule(NamedTuple):
-    """A pattern whose group 1 is the finding; one of `needs` (lower case) is in every match."""
+    """A pattern whose group 1 is the finding, and a gate for RE2."""
 
-    needs: tuple[str, ...]
     pattern: re.Pattern[str]
     gate: str
 
 
-def rule(pattern: str, *needs: str) -> Rule:
+def rule(pattern: str) -> Rule:
     """A rule, matched at every place without regard to case, so that no match hides another.
 
     No group that is repeated, no unbounded repetition; back-references by the names of `_NAMED`.
     """
     compiled = re.compile(rf"(?=({pattern}))", re.IGNORECASE | re.ASCII)
-    return Rule(needs, compiled, f"(?:{_gate(pattern)})")
-
-
-def _sign(needs: set[str]) -> str:
-    """A pattern for any of `needs`, quick to see that a character begins none."""
-    alone = {need for need in needs if len(need) == 1}
-    longer = sorted(need for need in needs - alone if need[0] not in alone)
-    single = "".join(map(re.escape, sorted(alone)))
-    first = "".join(re.escape(c) for c in sorted({c for n in longer for c in n[0] + n[0].upper()}))
-    words = "|".join(map(re.escape, longer))
-    return f"[{single}]|(?=[{first}])(?i:{words})" if single else f"(?=[{first}])(?i:{words})"
+    return Rule(compiled, f"(?:{_gate(pattern)})")
 
 
 class Rules:
@@ -78,7 +67,7 @@ class Rules:
         options.max_mem = _MEMORY
         self._rules = [(one.pattern, re2.compile(one.gate, options)) for one in rules]
         self._any = re2.compile("|".join(one.gate for one in rules), options)
-        self.sign = _sign({need for one in rules for need in one.needs})
+        self.sign = f"(?i){'|'.join(one.gate for one in rules)}"
 
     def find(self, text: str) -> list[Finding]:
         """All matches of all rules that are not merely spoken about, sorted, one per start."""

@@ -52,8 +52,7 @@ class Detector(Protocol):
     - settled: for n = settled(text), the findings that begin before n are the same in `text` and in
       `text` followed by anything;
     - local: the findings that begin at or after `a + reach` are the same in `text` and `text[a:]`;
-    - signed: every finding holds a match of the regular expression `sign`, as Python reads it and,
-      where RE2 can read it, as RE2 does.
+    - signed: every finding holds a match of `sign`, a regular expression as RE2 reads it.
     """
 
     @property

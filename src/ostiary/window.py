@@ -6,15 +6,13 @@ What comes out depends on the text alone: never on how it was cut, never on time
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 
 from ostiary.exchange import Action, Finding
 from ostiary.folding import fold_piece
 from ostiary.ports import Detector
-from ostiary.scanning import scan
+from ostiary.scanning import scan, signs_of
 from ostiary.spans import Cover, Decided, apply, cover, first_block, render
 
 _OBSERVE_EVERY = 256
@@ -24,19 +22,12 @@ _OBSERVE_EVERY = 256
 class _Reader:
     """One detector and how far (in absolute folded offsets) its verdict is final."""
 
-    __slots__ = ("action", "detector", "done", "sign")
+    __slots__ = ("action", "detector", "done")
 
     def __init__(self, detector: Detector, action: Action) -> None:
         self.detector = detector
         self.action = action
-        self.sign = _compiled((detector.sign,))
         self.done = 0
-
-
-@lru_cache(maxsize=256)
-def _compiled(signs: tuple[str, ...]) -> re.Pattern[str]:
-    """One pattern that matches wherever one of `signs` does."""
-    return re.compile("|".join(f"(?:{sign})" for sign in dict.fromkeys(signs)))
 
 
 class Window:
@@ -71,7 +62,7 @@ class Window:
         self._enforced = [r for r in self._readers if r.action is not Action.OBSERVE]
         self._observed = [r for r in self._readers if r.action is Action.OBSERVE]
         self._observed_done = 0
-        self._sign = _compiled(tuple(r.detector.sign for r in self._enforced))
+        self._signs = signs_of(tuple(reader.detector for reader in self._readers))
         self._decided = 0
         self._context = max((r.detector.reach for r in self._readers), default=0)
         self._folded = ""  # context and what is not final, beginning at _base
@@ -165,9 +156,13 @@ class Window:
 
     def _undecided(self) -> Iterator[Decided]:
         """The findings that there would be, if nothing followed, in what is not final."""
+        if not self._enforced:
+            return
+        behind = min(reader.done for reader in self._enforced) - self._base
+        seen = self._signs.seen(self._folded[behind:])
         for reader in self._enforced:
             begin = reader.done - self._base
-            if not reader.sign.search(self._folded, begin):
+            if not seen or reader.detector not in seen:
                 continue
             first = max(0, begin - reader.detector.reach)
             for found in reader.detector.find(self._folded[first:]):
@@ -179,8 +174,8 @@ class Window:
 
     def close(self) -> str:
         """The text ends here; give back the rest."""
-        for reader in self._readers:
-            self._read(reader, self._base + len(self._folded))
+        end = self._base + len(self._folded)
+        self._advance([(reader, end) for reader in self._readers])
         return self._release(self._released + len(self._text))
 
     def _decide(self, end: int) -> int:
@@ -190,7 +185,7 @@ class Window:
         and when it goes on, only those that were not that far already. Of what has become final
         nothing is looked for where there is no sign of any of the findings.
         """
-        final = first = end
+        final = end
         ahead: list[tuple[_Reader, int]] = []
         slowest = 0
         for index, reader in enumerate(self._enforced):
@@ -200,7 +195,6 @@ class Window:
             settled = reader.detector.settled(self._folded) + self._base
             if settled > done:
                 ahead.append((reader, settled))
-                first = min(first, done)
                 done = settled
             if done < final:
                 final, slowest = done, index
@@ -208,19 +202,13 @@ class Window:
                 break
         if slowest:
             self._enforced.insert(0, self._enforced.pop(slowest))
-        if ahead and self._sign.search(self._folded, first - self._base):
-            for reader, settled in ahead:
-                self._read(reader, settled)
-        else:
-            for reader, settled in ahead:
-                reader.done = settled
+        self._advance(ahead)
         self._decided = max(self._decided, final)
         return self._decided
 
     def _observe(self, end: int) -> None:
         """Let detectors that hold nothing back catch up."""
-        for reader in self._observed:
-            self._read(reader, reader.detector.settled(self._folded) + self._base)
+        self._advance([(r, r.detector.settled(self._folded) + self._base) for r in self._observed])
         self._observed_done = min(end, *(reader.done for reader in self._observed))
 
     def _position(self, settled: int) -> int:
@@ -230,17 +218,27 @@ class Window:
             return self._origin[index]
         return self._released + len(self._text)
 
-    def _read(self, reader: _Reader, settled: int) -> None:
-        """Take over the findings that have become final."""
-        if settled <= reader.done:
+    def _advance(self, ahead: list[tuple[_Reader, int]]) -> None:
+        """Take over what has become final: each reader's findings before its new offset.
+
+        These begin at or after its old one, so where no sign is behind that, nobody is asked.
+        """
+        if not ahead:
             return
+        first = min([reader.done for reader, _ in ahead]) - self._base
+        seen = self._signs.seen(self._folded[first:])
+        for reader, settled in ahead:
+            if settled > reader.done:
+                if seen and reader.detector in seen:
+                    self._read(reader, settled)
+                reader.done = settled
+
+    def _read(self, reader: _Reader, settled: int) -> None:
         begin = reader.done - self._base
-        if reader.sign.search(self._folded, begin):
-            first = max(0, begin - reader.detector.reach)
-            for found in reader.detector.find(self._folded[first:]):
-                if begin <= found.start + first < settled - self._base:
-                    self._take(reader.action, found, first)
-        reader.done = settled
+        first = max(0, begin - reader.detector.reach)
+        for found in reader.detector.find(self._folded[first:]):
+            if begin <= found.start + first < settled - self._base:
+                self._take(reader.action, found, first)
 
     def _take(self, action: Action, found: Finding, first: int) -> None:
         start, end = self._place(found, first)

@@ -25,30 +25,21 @@ _CLIMB = rf"(?:{_DOT}{{2,3}}{_SLASH})"
 _RULES = activity.Rules(
     "path_traversal",
     (
-        activity.rule(rf"(?<!\.[/\\]){_CLIMB}{{3}}", "..", "2e", "%"),
-        activity.rule(rf"{_CLIMB}{{1,2}}/{{0,2}}{_TARGET}", "..", "2e", "%"),
+        activity.rule(rf"(?<!\.[/\\]){_CLIMB}{{3}}"),
+        activity.rule(rf"{_CLIMB}{{1,2}}/{{0,2}}{_TARGET}"),
+        activity.rule(rf"{_CODED_DOT}{{2,3}}{_SLASH}|{_DOT}{{2,3}}{_CODED_SLASH}"),
+        activity.rule(r"(?:/|%2f)etc(?:/{1,3}|%2f)(?:passwd|shadow|issue|hosts)(?![a-z])"),
+        activity.rule(r"boot\.ini|win\.ini|%00[./]|file:/{2,3}(?:etc|c:|proc)"),
         activity.rule(
-            rf"{_CODED_DOT}{{2,3}}{_SLASH}|{_DOT}{{2,3}}{_CODED_SLASH}", "%", "0x", "\\x"
+            r"(?<![./\\])(?:[/\\]\.{2,3}){3}|(?<![./\\])(?:\.{3,4}[/\\]{1,2}){3}|(?:\.\.;/){2}"
         ),
-        activity.rule(r"(?:/|%2f)etc(?:/{1,3}|%2f)(?:passwd|shadow|issue|hosts)(?![a-z])", "etc"),
-        activity.rule(
-            r"boot\.ini|win\.ini|%00[./]|file:/{2,3}(?:etc|c:|proc)", ".ini", "%00", "file:"
-        ),
-        activity.rule(
-            r"(?<![./\\])(?:[/\\]\.{2,3}){3}|(?<![./\\])(?:\.{3,4}[/\\]{1,2}){3}|(?:\.\.;/){2}",
-            "..",
-        ),
-        activity.rule(r"(?<![./\\])(?:[/\\]{0,2}\.{1,3}[/\\]{1,2}){5}", "./", ".\\"),
+        activity.rule(r"(?<![./\\])(?:[/\\]{0,2}\.{1,3}[/\\]{1,2}){5}"),
         activity.rule(
             rf"{_PERCENT}c[01](?:%|\.)|{_PERCENT}(?:e0|f0|f8|fc){_PERCENT}80|%%3\d%{{1,2}}[36]"
             r"|%u(?:efc8|f025|2215|2216)|%25%5c|(?:0x2e){2}|\.[?.]?%(?:25)?5c\.|\?\?%[cu]"
-            r"|\.%2f\.%68|(?:%2e%2f){2}",
-            "%",
-            "0x2e",
+            r"|\.%2f\.%68|(?:%2e%2f){2}"
         ),
-        activity.rule(
-            r"inetpub[/\\]wwwroot|(?:^|[./\\])\.htaccess(?![ \w])", "inetpub", ".htaccess"
-        ),
+        activity.rule(r"inetpub[/\\]wwwroot|(?:^|[./\\])\.htaccess(?![ \w])"),
     ),
 )
 

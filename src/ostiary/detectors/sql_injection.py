@@ -22,60 +22,43 @@ _RULES = activity.Rules(
             rf"(?:['\")%]|(?<![a-z\d_])\d{{1,9}}){_B}union{_B}(?:all{_B}|distinct{_B})?"
             rf"\(?{_S}select(?![a-z])"
             rf"|union{_B}(?:all{_B}|distinct{_B})?\(?{_S}select{_S}{_SELECTED}"
-            rf"|^{_S}union{_B}(?:all{_B})?select{_S}\Z",
-            "union",
+            rf"|^{_S}union{_B}(?:all{_B})?select{_S}\Z"
         ),
+        activity.rule(rf"(?<![\w.]){_JOIN}(?:\d{{1,9}}){_EQUALS}(?:\d|select|case)"),
         activity.rule(
-            rf"(?<![\w.]){_JOIN}(?:\d{{1,9}}){_EQUALS}(?:\d|select|case)", "or", "and", "|", "&&"
-        ),
-        activity.rule(
-            rf"(?<![\w.])(?:or|and){_B}(?P<same>[a-z]\w{{0,20}}){_S}={_S}(?P=same)(?!\w)",
-            "or",
-            "and",
+            rf"(?<![\w.])(?:or|and){_B}(?P<same>[a-z]\w{{0,20}}){_S}={_S}(?P=same)(?!\w)"
         ),
         activity.rule(
             rf"(?<!\w)(?:{_JOIN}|(?:having|where){_B})"
             r"(?P<quote>['\"])(?P<value>[\w%]{0,20})(?P=quote)?"
-            rf"{_S}(?:=|<>|!=|like){_S}\({{0,3}}(?P=quote)?(?P=value)(?:(?P=quote)|\Z|--|#|/)",
-            "'",
-            '"',
+            rf"{_S}(?:=|<>|!=|like){_S}\({{0,3}}(?P=quote)?(?P=value)(?:(?P=quote)|\Z|--|#|/)"
         ),
         activity.rule(
             rf"['\"]{_S}\){{0,3}}{_S}(?:or|and){_B}(?:not{_B})?"
             r"(?:\w{1,30}\(|\(select|exists|true\b|\d{1,6}(?:--|#|;|/\*)"
-            r"|\w{1,30} (?:like|between) )",
-            "'",
-            '"',
+            r"|\w{1,30} (?:like|between) )"
         ),
         activity.rule(
             rf"['\"]\){{0,3}}{_B}(?:or|and){_B}\({{0,3}}(?P<quote>['\"])"
             r"(?:[\w%]{1,20}(?P=quote)?|(?P=quote))"
-            rf"\){{0,3}}{_S}(?:=|\^|like){_S}\({{0,3}}",
-            "'",
-            '"',
+            rf"\){{0,3}}{_S}(?:=|\^|like){_S}\({{0,3}}"
         ),
         activity.rule(
             rf"^{_S}[-\w%]{{0,12}}['\"`)%]{{0,4}}{_B}"
-            rf"(?:or|and){_B}(?:true|false|\w{{1,20}}=(?:['\"\w]|\())",
-            "or",
-            "and",
+            rf"(?:or|and){_B}(?:true|false|\w{{1,20}}=(?:['\"\w]|\())"
         ),
-        activity.rule(r"^['\"]\s{0,2}[*^&|+\-]\s{0,2}['\"]\Z", "'", '"'),
-        activity.rule(r"(?:\d|\)|'|\"|true|false)--[\s+]{0,3}\Z", "--"),
+        activity.rule(r"^['\"]\s{0,2}[*^&|+\-]\s{0,2}['\"]\Z"),
+        activity.rule(r"(?:\d|\)|'|\"|true|false)--[\s+]{0,3}\Z"),
         activity.rule(
             rf"\({_S}select{_B}"
             rf"(?:\({_S}case{_B}when|count\(\*\){_B}from{_B}"
-            rf"(?:sys|all_|generate|information|domain|rdb|pg_)|top{_B}1|substring\(@@)",
-            "select",
+            rf"(?:sys|all_|generate|information|domain|rdb|pg_)|top{_B}1|substring\(@@)"
         ),
-        activity.rule(
-            r"(?:^|[\w%)])['\"]\){0,3}\s{0,3};?\s{0,3}(?:--|#|/\*)[\s+]{0,3}\Z", "--", "#", "/*"
-        ),
+        activity.rule(r"(?:^|[\w%)])['\"]\){0,3}\s{0,3};?\s{0,3}(?:--|#|/\*)[\s+]{0,3}\Z"),
         activity.rule(
             r"['\")\d];?[ \t+]{0,3};[ \t+]{0,3}(?:drop|delete|insert|update|exec|execute"
             r"|shutdown|create|alter|truncate|waitfor|declare|select|begin"
-            r"|if(?=\(\d))(?:[\s(+]|%20|/\*|--|\Z)",
-            ";",
+            r"|if(?=\(\d))(?:[\s(+]|%20|/\*|--|\Z)"
         ),
         activity.rule(
             rf"(?<![a-z_.])(?:sleep\({_S}(?:\d|__time__)|benchmark\(|pg_sleep\("
@@ -84,42 +67,20 @@ _RULES = activity.Rules(
             rf"|load_file\(|into{_B}(?:out|dump)file|randomblob\(|sysibm\.|sys\.all_|rdb\$"
             r"|make_set\("
             rf"|elt\(|exp\(~|ctxsys|procedure{_B}analyse|char\(\d{{1,4}}\){_S}[+|,]"
-            rf"|chr\(\d{{1,4}}\){_S}\|\||iif\(\d|regexp_substring\(|crypt_key|master\.\.|attrelid)",
-            "(",
-            "sys.",
-            "sysibm",
-            "rdb$",
-            "waitfor",
-            "xp_",
-            "utl_",
-            "dbms_",
-            "file",
-            "ctxsys",
-            "procedure",
-            "crypt_key",
-            "master..",
-            "attrelid",
+            rf"|chr\(\d{{1,4}}\){_S}\|\||iif\(\d|regexp_substring\(|crypt_key|master\.\.|attrelid)"
         ),
         activity.rule(
             rf"(?:^|['\")\d%]){_S}\){{0,3}}{_S}(?:order|group){_B}by{_B}"
             r"\d{1,4}"
-            rf"(?:,\d{{1,4}}){{0,5}}{_S}(?:--|#|\Z)",
-            "order",
-            "group",
+            rf"(?:,\d{{1,4}}){{0,5}}{_S}(?:--|#|\Z)"
         ),
-        activity.rule(rf"having{_B}\(?['\"]?\d{{1,6}}['\"]?{_S}[=<>]", "having"),
+        activity.rule(rf"having{_B}\(?['\"]?\d{{1,6}}['\"]?{_S}[=<>]"),
         activity.rule(
             rf"^{_S}[-\w%]{{0,12}}['\"`)%]{{1,4}}{_S}\){{0,3}}{_S}"
-            rf"(?:union|select|where|having|\|\||&&){_W}",
-            "union",
-            "select",
-            "where",
-            "having",
-            "||",
-            "&&",
+            rf"(?:union|select|where|having|\|\||&&){_W}"
         ),
-        activity.rule(rf"(?:null{_S},{_S}){{2}}null", "null"),
-        activity.rule(rf"(?<!\w)(?:or|and){_B}\d{{1,6}}{_B}between{_B}\d", "between"),
+        activity.rule(rf"(?:null{_S},{_S}){{2}}null"),
+        activity.rule(rf"(?<!\w)(?:or|and){_B}\d{{1,6}}{_B}between{_B}\d"),
     ),
 )
 

@@ -37,7 +37,7 @@ DRAIN_SECONDS = 10
 WRITE_BYTES = 32 * 1024
 _LEAST_TAKEN = 1024
 _FRAMING = 8
-_GATHERED_BYTES = 64 * 1024
+_GATHERED_BYTES = 4 * 1024
 _VERSIONS = frozenset({"1.0", "1.1"})
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -46,7 +46,8 @@ class Gathering:
     """A transport that sends in one call what is written in one turn of the loop, in its order.
 
     A head and its body, or the events that one read from the model brought, so cost one system
-    call. Nothing waits longer than the turn, and never more than `_GATHERED_BYTES` and one write.
+    call. Nothing waits longer than the turn, and what reaches `_GATHERED_BYTES` not even that: the
+    first events of many are not held up by the last.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
