@@ -57,9 +57,9 @@ put() {{
 az group create --name "$group" --location "$region" --output none
 """
 
-_READ_SECRET: Final = """\
+_READ_SETTINGS: Final = """\
 : "${{OSTIARY_TOML:?names the file with the settings of the gateway}}"
-{name}="$(python3 -c 'import json, sys; print(json.dumps(open(sys.argv[1]).read()))' "$OSTIARY_TOML")"
+{name}="$(python3 -c 'import json, sys; print(json.dumps(sys.stdin.read()))' <"$OSTIARY_TOML")"
 """
 
 
@@ -67,7 +67,7 @@ def az_text(estate: Estate, resources: Sequence[Resource]) -> str:
     """The script, which stops at the first step that fails."""
     parts = [_HEAD.format(name=estate.name, region=shlex.quote(estate.region))]
     names = dict.fromkeys(s.name for item in resources for s in secrets_in(item.properties))
-    parts += [_READ_SECRET.format(name=name) for name in names]
+    parts += [_READ_SETTINGS.format(name=name) for name in names]
     for resource in resources:
         lines = _COMMANDS.get(resource.type, _put)(resource)
         parts.append("\n".join((f"# {resource.type}", *lines)) + "\n")
@@ -276,8 +276,10 @@ def _expanded(value: Id | RoleId | Output | Unique) -> str:
 
 
 def _variable(identity: Id) -> str:
-    return identity.names[0].replace("-", "_") if identity.names[0][0].isalpha() else (
-        "n" + identity.names[0].replace("-", "_")
+    return (
+        identity.names[0].replace("-", "_")
+        if identity.names[0][0].isalpha()
+        else ("n" + identity.names[0].replace("-", "_"))
     )
 
 

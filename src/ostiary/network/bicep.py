@@ -80,7 +80,7 @@ class _Writer:
         return f"{kind}{self._number}"
 
     def _existing(self, scope: Id) -> Iterator[str]:
-        """Bicep takes resources as scopes, not ids: a subnet, written inside its network, needs one."""
+        """Name what is written inside another resource: Bicep takes no ids as scopes."""
         if scope not in self._symbols:
             self._symbols[scope] = _camel(*scope.names, scope.type)
             yield f"resource {self._symbols[scope]} '{scope.type}@{NETWORK_API}' existing = {{"

@@ -1,17 +1,17 @@
 """ESTATE.toml, read strictly: whatever could render a wrong network is refused by name of its key.
 
-    name = "acme"                         # begins every resource name
-    region = "westeurope"
-    services = ["foundry", "keyvault"]    # of foundry, keyvault, postgresql, redis, monitor
-    compute = "container-apps"            # or "aks", "none"
-    clients = ["10.20.0.0/16"]            # the only ranges that may reach the ingress, on 443
-    [ranges]
-    vnet = "10.44.0.0/16"
-    ingress = "10.44.0.0/24"
-    app = "10.44.1.0/24"
-    endpoints = "10.44.2.0/24"
-    [models."gpt-4o"]
-    version = "2024-11-20"
+name = "acme"                         # begins every resource name
+region = "westeurope"
+services = ["foundry", "keyvault"]    # of foundry, keyvault, postgresql, redis, monitor
+compute = "container-apps"            # or "aks", "none"
+clients = ["10.20.0.0/16"]            # the only ranges that may reach the ingress, on 443
+[ranges]
+vnet = "10.44.0.0/16"
+ingress = "10.44.0.0/24"
+app = "10.44.1.0/24"
+endpoints = "10.44.2.0/24"
+[models."gpt-4o"]
+version = "2024-11-20"
 """
 
 from __future__ import annotations
@@ -176,13 +176,15 @@ class _Reading:
 
     def _network(self, key: str, value: object) -> IPv4Network | None:
         try:
-            if not isinstance(value, str) or "/" not in value:
-                raise ValueError
-            loose = IPv4Network(value, strict=False)
+            loose: IPv4Network | None = IPv4Network(
+                value if isinstance(value, str) else "", strict=False
+            )
         except ValueError:
+            loose = None
+        if loose is None or "/" not in str(value):
             self._note(key, 'expected an IPv4 network such as "10.44.1.0/24"')
             return None
-        if not value.startswith(f"{loose.network_address}/"):
+        if not str(value).startswith(f"{loose.network_address}/"):
             self._note(key, "has bits behind its prefix, which name a host")
             return None
         if loose.overlaps(_DOCKER_BRIDGE) and loose.prefixlen:

@@ -6,9 +6,9 @@ each write all of them. Everything that a reviewer must be able to read is a lit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, Union
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,8 @@ class SecureParameter:
 
 
 Expression: TypeAlias = Id | RoleId | Output | Unique | SecureParameter
-Value: TypeAlias = Union[
-    str, bool, int, Sequence["Value"], Mapping[str, "Value"], Mapping[Id, "Value"], Expression
-]
+Value: TypeAlias = Any
+"""A tree: mappings (keys are names, or an Id), lists, texts, numbers, booleans and Expressions."""
 
 
 @dataclass(frozen=True, slots=True)
