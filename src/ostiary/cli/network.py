@@ -107,6 +107,6 @@ def _tell(findings: Sequence[Finding]) -> None:
         typer.echo(f"        Fix: {rule.fix}\n")
     if findings:
         places = len({finding.resource for finding in findings})
-        typer.echo(f"{len(findings)} findings at {places} resources.")
+        typer.echo(f"Findings: {len(findings)}, resources concerned: {places}.")
     else:
         typer.echo("Nothing found.")

@@ -1,8 +1,9 @@
 """ARM template expressions → values, as far as a file alone can tell.
 
 Source: "ARM template functions" and "Syntax and expressions in ARM templates", Microsoft Learn.
-What only a deployment knows (a GUID, a principal, a parameter without default) stays `Unknown`:
-rules take it as not shown, so that a switch behind it counts as open.
+What only a deployment knows (a GUID, a principal, a parameter without default) becomes a text in
+braces that is the same wherever the same is meant. As a name it still tells resources apart; as the
+position of a switch it is none that a rule accepts.
 """
 
 from __future__ import annotations
@@ -23,11 +24,8 @@ _DEEPEST: Final = 32
 _SLOT: Final = re.compile(r"\{(\d+)\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A value that the file does not tell; `text` is the expression."""
-
-    text: str
+def _unknown(text: str) -> str:
+    return "{" + text.replace("/", "|") + "}"
 
 
 class _Unreadable(Exception):
@@ -43,7 +41,7 @@ class Scope:
     _depth: int = 0
 
     def resolve(self, value: Any) -> Any:
-        """A tree with every expression in it replaced by its value or by Unknown."""
+        """A tree with every expression in it replaced by its value, or by a text in braces."""
         if isinstance(value, dict):
             return {self._key(key): self.resolve(item) for key, item in value.items()}
         if isinstance(value, list):
@@ -62,15 +60,15 @@ class Scope:
             value = reader.expression()
             reader.end()
         except _Unreadable:
-            return Unknown(text)
-        return Unknown(text) if isinstance(value, Unknown) else value
+            return _unknown(text[1:-1])
+        return value
 
     def named(self, kind: str, name: Any) -> Any:
         """A variable, or a parameter's default."""
         table = self.variables if kind == "variables" else self.parameters
         found = {key.lower(): item for key, item in table.items()}
         if not isinstance(name, str) or name.lower() not in found or self._depth > _DEEPEST:
-            return Unknown(f"{kind}({name})")
+            return _unknown(f"{kind}({name})")
         self._depth += 1
         try:
             return self.resolve(found[name.lower()])
@@ -118,13 +116,14 @@ class _Reader:
         self._expect(")")
         if name in ("parameters", "variables") and len(arguments) == 1:
             return self._scope.named(name, arguments[0])
+        unknown = _unknown(f"{name}({', '.join(map(str, arguments))})")
         function = _FUNCTIONS.get(name)
-        if function is None or any(isinstance(item, Unknown) for item in arguments):
-            return Unknown(name)
+        if function is None:
+            return unknown
         try:
             return function(*arguments)
-        except (TypeError, ValueError, IndexError):
-            return Unknown(name)
+        except (TypeError, ValueError, IndexError, AttributeError):
+            return unknown
 
     def _members(self, value: Any) -> Any:
         while self._peek() in (".", "["):
@@ -164,16 +163,17 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
 def _member(value: Any, key: Any) -> Any:
     if isinstance(value, dict) and isinstance(key, str):
         found = {name.lower(): item for name, item in value.items()}
-        return found.get(key.lower(), Unknown(key))
+        if key.lower() in found:
+            return found[key.lower()]
     if isinstance(value, list) and isinstance(key, int) and 0 <= key < len(value):
         return value[key]
-    return Unknown(str(key))
+    return _unknown(f"{value}.{key}" if isinstance(value, str) else str(key))
 
 
 def _resource_id(*arguments: Any) -> str:
     """`resourceId([subscription], [group], type, name, …)`: only the type holds a slash."""
     texts = [str(item) for item in arguments]
-    at = next(index for index, text in enumerate(texts) if "/" in text)
+    at = _first_type(texts)
     if at > 2:
         raise ValueError
     group = texts[at - 1] if at else "~"
@@ -181,9 +181,13 @@ def _resource_id(*arguments: Any) -> str:
     return f"/subscriptions/{subscription}/resourceGroups/{group}{_tail(texts[at:])}"
 
 
+def _first_type(texts: list[str]) -> int:
+    return texts.index(next((text for text in texts if "/" in text), ""))
+
+
 def _subscription_id(*arguments: Any) -> str:
     texts = [str(item) for item in arguments]
-    at = next(index for index, text in enumerate(texts) if "/" in text)
+    at = _first_type(texts)
     return f"/subscriptions/{texts[0] if at else '~'}{_tail(texts[at:])}"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ostiary.errors import ConfigurationError
-from ostiary.network.expressions import HERE, Scope, Unknown
+from ostiary.network.expressions import HERE, Scope
 from ostiary.wire.strict_json import StrictJSONError, decode
 
 _INLINE: Final = {
@@ -41,6 +41,11 @@ class Found:
     def name(self) -> str:
         """The last part of its name, in lower case."""
         return self.id.rpartition("/")[2]
+
+    @property
+    def title(self) -> str:
+        """The last part of its name, as written."""
+        return self.label.rpartition("/")[2]
 
     @property
     def parent(self) -> str:
@@ -113,13 +118,13 @@ def read_inventory(data: bytes) -> Inventory:
     Raise ConfigurationError where the bytes are no JSON, or hold no resources in either form.
     """
     try:
-        tree = decode(data.removeprefix(b"\xef\xbb\xbf"))
+        tree = _lowered(decode(data.removeprefix(b"\xef\xbb\xbf")))
     except StrictJSONError as error:
         raise ConfigurationError(f"The file is not JSON that can be read ({error}).") from None
     if isinstance(tree, dict) and isinstance(tree.get("value"), list):
         tree = tree["value"]
     if isinstance(tree, list):
-        found = [item for entry in tree for item in _answer(entry)]
+        found = [item for number, entry in enumerate(tree) for item in _answer(entry, number)]
     elif isinstance(tree, dict) and isinstance(tree.get("resources"), list | dict):
         found = list(_template(tree))
     else:
@@ -129,19 +134,23 @@ def read_inventory(data: bytes) -> Inventory:
     return Inventory(found)
 
 
-def _answer(entry: Any) -> Iterator[Found]:
-    """A resource as the REST API returns it: its id says all."""
-    body = _lowered(entry)
-    id_ = reference(member(body, "id"))
-    if "/providers/" not in id_:
-        raise ConfigurationError("The list holds something that is no resource with an id.")
-    written = entry[next(key for key in entry if key.lower() == "id")].strip().rstrip("/")
-    scope, _, tail = written.rpartition("/providers/")
+def _answer(entry: Any, number: int) -> Iterator[Found]:
+    """A resource as the REST API returns it: its id says all. Resource groups are no resources."""
+    if not isinstance(entry, dict):
+        raise ConfigurationError("The list holds something that is no resource.")
+    id_ = member(entry, "id")
+    if not isinstance(id_, str):
+        yield from _written(entry, Scope(), "", "", number)
+        return
+    written = id_.strip().rstrip("/")
+    scope, marker, tail = written.rpartition("/providers/")
+    if not marker:
+        return
     parts = tail.split("/")
     kind = "/".join([parts[0], *parts[1::2]])
     extends = "/providers/" in scope or kind.lower().startswith(_EXTENSIONS)
     label = f"{kind}/{'/'.join(parts[2::2])}"
-    yield Found(kind.lower(), id_, label, body, scope.lower() if extends else "")
+    yield Found(kind.lower(), written.lower(), label, entry, scope.lower() if extends else "")
 
 
 _EXTENSIONS: Final = ("microsoft.authorization/", "microsoft.insights/diagnosticsettings")
@@ -149,9 +158,9 @@ _EXTENSIONS: Final = ("microsoft.authorization/", "microsoft.insights/diagnostic
 
 def _template(tree: Mapping[str, Any]) -> Iterator[Found]:
     parameters = {
-        name: entry["defaultValue"]
+        name: entry["defaultvalue"]
         for name, entry in _table(tree.get("parameters")).items()
-        if isinstance(entry, dict) and "defaultValue" in entry
+        if isinstance(entry, dict) and "defaultvalue" in entry
     }
     scope = Scope(parameters, _table(tree.get("variables")))
     yield from _resources(tree.get("resources"), scope, "", "")
@@ -183,11 +192,11 @@ def _written(
     kind, name = body.get("type"), body.get("name")
     if not isinstance(kind, str):
         raise ConfigurationError("The template holds a resource without a type.")
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not name:
         name = f"({number})"
     if above and not kind.lower().startswith(above.lower() + "/"):
         kind, name = f"{above}/{kind}", f"{parent}/{name}"
-    yield _located(kind, name, _lowered(body))
+    yield _located(kind, name, body)
     yield from _resources(inner, scope, kind, name)
 
 
@@ -211,13 +220,15 @@ def _located(kind: str, name: str, body: Mapping[str, Any]) -> Found:
 def _id_of(kind: str, name: str) -> str:
     provider, *kinds = kind.split("/")
     names = name.split("/")
-    if len(kinds) != len(names):
-        raise ConfigurationError(f"The name of a {kind} does not have one part per level.")
-    levels = "".join(f"/{one}/{other}" for one, other in zip(kinds, names, strict=True))
+    if len(kinds) == len(names):
+        levels = "".join(f"/{one}/{other}" for one, other in zip(kinds, names, strict=True))
+    else:  # the name is one text that only a deployment can take apart
+        levels = f"/{'/'.join(kinds)}/{name}"
     return f"{HERE}/providers/{provider}{levels}".lower()
 
 
 def _lowered(value: Any) -> Any:
+    """A tree whose members are named in lower case, so that none is missed by its spelling."""
     if isinstance(value, dict):
         return {key.lower(): _lowered(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -227,14 +238,19 @@ def _lowered(value: Any) -> Any:
 
 def _inside(parent: Found) -> Iterator[Found]:
     """The children that a parent holds in its properties."""
+    seen: set[str] = set()
     for kind in _INLINE.get(parent.type, ()):
         for number, entry in enumerate(parent.all(kind)):
             name = member(entry, "name")
             if isinstance(entry, Mapping):
                 shown = name if isinstance(name, str) else f"({number})"
+                id_ = f"{parent.id}/{kind}/{shown}".lower()
+                # A name given twice hides nothing: rules see both.
+                unique = f"{id_}#{number}" if id_ in seen else id_
+                seen.add(id_)
                 yield Found(
                     f"{parent.type}/{kind}",
-                    f"{parent.id}/{kind}/{shown}".lower(),
+                    unique,
                     f"{parent.label}/{shown}",
                     entry,
                 )
@@ -254,8 +270,6 @@ def shown(value: Any) -> str:
     """A value as a reason names it: short, and never a whole document."""
     if value is None:
         return "not set"
-    if isinstance(value, Unknown):
-        return "only known at deployment"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | Mapping):

@@ -8,7 +8,7 @@ Source: "Network security groups" and "Virtual network service tags", Microsoft 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Any, Final, TypeAlias
 
@@ -122,28 +122,7 @@ class SecurityGroup:
         everything = TrafficRule(
             "", 65000, inbound, True, _ANYWHERE, source, destination, (_ALL_PORTS,), True
         )
-        # A destination VirtualNetwork holds every range that the group can guard.
-        return any(_as_guard(rule, own).covers(everything) for rule in self.rules)
-
-
-def _as_guard(rule: TrafficRule, own: Prefixes) -> TrafficRule:
-    """The rule, with its tag VirtualNetwork on the guarded side read as the guarded ranges."""
-    side = rule.destination if rule.inbound else rule.source
-    if _VNET not in side.tags:
-        return rule
-    wide = Prefixes((*side.networks, *own.networks), side.tags)
-    source, destination = (rule.source, wide) if rule.inbound else (wide, rule.destination)
-    return TrafficRule(
-        rule.name,
-        rule.priority,
-        rule.inbound,
-        rule.allows,
-        rule.protocol,
-        source,
-        destination,
-        rule.ports,
-        rule.from_any_port,
-    )
+        return any(rule.covers(everything) for rule in self.rules)
 
 
 def security_groups(inventory: Inventory) -> Iterator[SecurityGroup]:
@@ -156,7 +135,17 @@ def security_groups(inventory: Inventory) -> Iterator[SecurityGroup]:
             if guarding(subnet) == group.id
             for network in _prefixes(subnet.body.get("properties"), "addressprefix").networks
         )
-        yield SecurityGroup(group, tuple(sorted(rules, key=lambda r: r.priority)), guarded)
+        ordered = sorted(rules, key=lambda rule: rule.priority)
+        yield SecurityGroup(group, tuple(_placed(r, guarded) for r in ordered), guarded)
+
+
+def _placed(rule: TrafficRule, guarded: tuple[Network, ...]) -> TrafficRule:
+    """The rule as it works where its group is put: on its own side no wider than that."""
+    side = rule.destination if rule.inbound else rule.source
+    if not guarded or not side.tags & {_ANYWHERE, _VNET}:
+        return rule
+    own = Prefixes(guarded, frozenset())
+    return replace(rule, destination=own) if rule.inbound else replace(rule, source=own)
 
 
 def guarding(subnet: Found) -> str:
@@ -171,7 +160,7 @@ def _read(found: Found) -> TrafficRule:
     properties = found.body.get("properties")
     priority = member(properties, "priority")
     return TrafficRule(
-        name=found.name,
+        name=found.title,
         priority=priority if isinstance(priority, int) else 0,
         inbound=_word(properties, "direction") != "outbound",
         # What cannot be read as a denial is taken as open.
@@ -196,7 +185,7 @@ def _values(properties: Any, singular: str, plural: str) -> list[str]:
     one, many = member(properties, singular), member(properties, plural)
     listed = many if isinstance(many, list) else []
     values = ([one] if one not in (None, "") else []) + listed
-    # What only a deployment knows may be anything.
+    # What is no text may be anything.
     return [item.strip().lower() if isinstance(item, str) else _ANYWHERE for item in values]
 
 

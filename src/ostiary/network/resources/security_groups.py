@@ -51,7 +51,7 @@ def _into_app(estate: Estate) -> list[_Rule]:
     ports = ("443", "31443") if estate.compute == "container-apps" else _HTTPS
     rules = [_Rule("allow-https-from-ingress", (ingress,), (app,), ports, "From the ingress.")]
     if estate.compute != "none":
-        rules.append(_among_nodes(app))
+        rules.append(_among_nodes(app, "in"))
         rules.append(
             _Rule(
                 "allow-health-probes",
@@ -69,7 +69,7 @@ def _out_of_app(estate: Estate) -> list[_Rule]:
     rules = _to_endpoints(estate)
     tags = {"entra": ("AzureActiveDirectory", "Tokens and signing keys of Entra ID.")}
     if estate.compute != "none":
-        rules.append(_among_nodes(app[0]))
+        rules.append(_among_nodes(app[0], "out"))
         tags["platform-images"] = (
             "MicrosoftContainerRegistry",
             "The platform's own container images.",
@@ -82,8 +82,9 @@ def _out_of_app(estate: Estate) -> list[_Rule]:
     return rules
 
 
-def _among_nodes(app: str) -> _Rule:
-    return _Rule("allow-among-nodes", (app,), (app,), ("*",), "Nodes of one subnet.", "*")
+def _among_nodes(app: str, way: str) -> _Rule:
+    # A name is given once in a group, whatever the direction.
+    return _Rule(f"allow-among-nodes-{way}", (app,), (app,), ("*",), "Nodes of one subnet.", "*")
 
 
 def _to_endpoints(estate: Estate) -> list[_Rule]:

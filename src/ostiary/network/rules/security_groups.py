@@ -35,7 +35,7 @@ def _among_own(rule: TrafficRule, group: SecurityGroup) -> bool:
     networks = rule.source.networks
     if rule.source.tags:
         return rule.source.tags == {"azureloadbalancer"} and not networks
-    own = group.guarded or rule.destination.networks
+    own = (*group.guarded, *(rule.destination.networks if rule.destination == rule.source else ()))
     return bool(networks) and all(
         any(a.version == b.version and a.subnet_of(b) for b in own)  # type: ignore[arg-type]
         for a in networks
@@ -81,6 +81,13 @@ def _bad_priorities(group: SecurityGroup) -> Iterator[str]:
             elif priority not in _PRIORITIES:
                 name = next(rule.name for rule in rules if rule.priority == priority)
                 yield f"{name} has no priority from 100 to 4096"
+
+
+def _names(inventory: Inventory) -> Iterator[Problem]:
+    for group in security_groups(inventory):
+        for name, times in Counter(rule.name.lower() for rule in group.rules).items():
+            if times > 1:
+                yield Problem(group.found, f"{times} rules are named {name}")
 
 
 def _shadowed(inventory: Inventory) -> Iterator[Problem]:
@@ -151,6 +158,14 @@ RULES: Final = (
         "Azure refuses the group, or which of two rules decides is not written anywhere.",
         "Give each rule of the direction its own priority from 100 to 4096.",
         _priorities,
+    ),
+    Rule(
+        "nsg-rule-name",
+        "medium",
+        "Each rule of a group has a name of its own",
+        "Azure refuses the group, or one of the rules replaces the other.",
+        "Give each rule its own name, whatever its direction.",
+        _names,
     ),
     Rule(
         "nsg-shadowed-rule",
