@@ -225,13 +225,13 @@ WAYS = [
 ]  # fmt: skip
 
 
+# A name that is given twice inside a group cannot be written twice apart.
+SAMPLE = [(c, r) for _, c, r in MUTATIONS[::8] if r != "nsg-rule-name"]
+
+
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    ("_name", "change", "rule"), [("none", lambda _: None, ""), *MUTATIONS[::9]]
-)
-def test_the_way_of_writing_does_not_matter(
-    way: Any, _name: str, change: Change, rule: str
-) -> None:
+@pytest.mark.parametrize(("change", "rule"), [(lambda _: None, ""), *SAMPLE])
+def test_the_way_of_writing_does_not_matter(way: Any, change: Change, rule: str) -> None:
     tree = template()
     change(tree)
     assert rules_broken(way(tree)) == ({rule} if rule else set())
