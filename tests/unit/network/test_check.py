@@ -104,6 +104,12 @@ def test_every_rule_is_shown_to_speak() -> None:
     assert len(MUTATIONS) + len(AKS_MUTATIONS) >= 40
 
 
+def test_every_rule_is_documented_in_its_own_words() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "network.md").read_text("utf-8")
+    for rule in RULES.values():
+        assert f"| `{rule.id}` | {rule.severity} | {rule.title} | {rule.what} |" in page
+
+
 def test_a_finding_says_where_why_and_what_to_do() -> None:
     tree = template()
     put(AI, "disableLocalAuth", False)(tree)
