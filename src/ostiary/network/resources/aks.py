@@ -45,8 +45,8 @@ def resources(estate: Estate) -> Iterator[Resource]:
             "nodes would need a way out of the subnet.",
             "CKV_AZURE_6": "The API server has no public address, so there is no range to list.",
             "CKV_AZURE_117": "Node disks hold no user text; the platform's key encrypts them.",
-            "CKV_AZURE_172": "Rotation is on; the API takes the text `true`, where the check looks "
-            "for a boolean.",
+            "CKV_AZURE_172": "Where the add-on is there, rotation is on: the API takes the text "
+            "`true`, and the check looks for a boolean.",
         },
     )
     gateway = identity_id(estate)
@@ -87,14 +87,7 @@ def _properties(estate: Estate) -> dict[str, Value]:
         },
         "oidcIssuerProfile": {"enabled": True},
         "securityProfile": {"workloadIdentity": {"enabled": True}},
-        "addonProfiles": {
-            "azurepolicy": {"enabled": True},
-            "kubeDashboard": {"enabled": False},
-            "azureKeyvaultSecretsProvider": {
-                "enabled": True,
-                "config": {"enableSecretRotation": "true"},
-            },
-        },
+        "addonProfiles": _addons(estate),
         "autoUpgradeProfile": {"upgradeChannel": "patch", "nodeOSUpgradeChannel": "NodeImage"},
         "agentPoolProfiles": [
             {
@@ -114,3 +107,16 @@ def _properties(estate: Estate) -> dict[str, Value]:
             }
         ],
     }
+
+
+def _addons(estate: Estate) -> dict[str, Value]:
+    addons: dict[str, Value] = {
+        "azurepolicy": {"enabled": True},
+        "kubeDashboard": {"enabled": False},
+    }
+    if "keyvault" in estate.services:
+        addons["azureKeyvaultSecretsProvider"] = {
+            "enabled": True,
+            "config": {"enableSecretRotation": "true"},
+        }
+    return addons
