@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ostiary.edge.routes import ROUTES
+from ostiary.exchange import Face
 from tests.simulator.client import bearer, chat, check_problem, send
 from tests.simulator.gateway import Gateway
 
@@ -143,4 +144,4 @@ def test_everything_else_needs_a_credential(gateway):
         path = route.path.replace("{id}", "00000000-0000-4000-8000-000000000000")
         body = json.loads("{}") if route.body_limit else None
         answered = send(gateway.url, route.method, path, body)
-        check_problem(answered, 401, native=path.startswith("/api/"))
+        check_problem(answered, 401, native=route.face is Face.NATIVE)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from ostiary.upstream.breaker import FAILURES
 from tests.simulator.client import bearer, chat, check_problem, events, send
 from tests.simulator.gateway import Gateway
 from tests.simulator.upstream import Upstream, chunk, stream
@@ -159,7 +160,7 @@ def test_three_calls_is_all_there_is_over_both(gateway, main, spare):
 
 def test_a_provider_that_keeps_failing_is_left_alone_and_taken_back(gateway, main, spare):
     main.behave(says(504))
-    for _ in range(5):
+    for _ in range(FAILURES):
         check_problem(ask(gateway, "fragile"), 502)
     main.received.clear()
     refused = ask(gateway, "fragile")

@@ -29,6 +29,8 @@ def json_schema(*, known_kinds: frozenset[str]) -> dict[str, Any]:
     for table in tables.values():
         for member in table.get("properties", {}).values():
             _accept_set_values(member)
+    # Exactly one way to say who serves a model.
+    tables["Model"]["oneOf"] = [{"required": ["provider"]}, {"required": ["providers"]}]
     kinds = tables["Policy"]["properties"]["kinds"]
     action = kinds.pop("additionalProperties")
     kinds["properties"] = dict.fromkeys(sorted(known_kinds), action)

@@ -19,14 +19,14 @@ from ostiary.errors import ServiceUnavailable
 
 BEAT_SECONDS: Final = 0.02
 CROWD: Final = 128
-CROWD_SECONDS: Final = 0.5
+CROWD_SECONDS: Final = 0.25
 FEW: Final = 8
-LATE_SECONDS: Final = 0.05
+LATE_SECONDS: Final = 0.03
 VERY_LATE_SECONDS: Final = 0.25
 LONG_SECONDS: Final = 3.0
 TARGET_SECONDS: Final = 0.003
 RETRY_SECONDS: Final = 2.0
-_FIRST, _LEAST, _SHRINK, _GROW = 0.25, 0.02, 0.8, 0.001
+_FIRST, _LEAST, _SHRINK, _GROW = 0.1, 0.02, 0.8, 0.001
 _CALM_BEATS: Final = 50
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-FAILURES = 5
+FAILURES = 10
 PAUSE = 10.0
 
 

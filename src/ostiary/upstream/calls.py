@@ -99,8 +99,11 @@ class Upstream:
         except aiohttp.ClientError as cause:
             raise faults.failed("broken", "The model's answer broke off.") from cause
         except SseError as cause:
+            self._note(well=True)
             raise faults.failed("events", "The model's event stream cannot be read.") from cause
         except AnswerShapeError as cause:
+            # Wrong, but there: leaving it alone would not help anybody.
+            self._note(well=True)
             raise faults.failed(cause.rule, cause.message) from cause
         finally:
             response.close()

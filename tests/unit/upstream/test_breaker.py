@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ostiary.upstream.breaker import Breaker
+from ostiary.upstream.breaker import FAILURES, Breaker
 
 
 class Clock:
@@ -15,14 +15,14 @@ class Clock:
 
 def opened(clock: Clock) -> Breaker:
     breaker = Breaker(clock)
-    for _ in range(5):
+    for _ in range(FAILURES):
         assert breaker.wait() == 0
         breaker.failed()
     assert breaker.open
     return breaker
 
 
-def test_it_opens_after_five_failures_in_a_row() -> None:
+def test_it_opens_after_ten_failures_in_a_row() -> None:
     breaker = Breaker(Clock())
     for _ in range(4):
         breaker.failed()
