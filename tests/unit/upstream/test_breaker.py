@@ -24,10 +24,10 @@ def opened(clock: Clock) -> Breaker:
 
 def test_it_opens_after_ten_failures_in_a_row() -> None:
     breaker = Breaker(Clock())
-    for _ in range(4):
+    for _ in range(FAILURES - 1):
         breaker.failed()
     breaker.succeeded()
-    for _ in range(4):
+    for _ in range(FAILURES - 1):
         breaker.failed()
     assert not breaker.open
     assert breaker.wait() == 0
