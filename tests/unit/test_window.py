@@ -224,3 +224,12 @@ def test_memory_is_bounded_however_long_the_text(piece: str) -> None:
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size < 200_000
+
+
+def test_what_begins_a_text_is_judged_by_nothing_at_its_end() -> None:
+    """Digits and a blank at the end of a piece are not what stands before the first number."""
+    number = "5 6 4 8 2 8 6 3 0"
+    text = f"{number}\n" + "\u200b \u200b".join(number.split())
+    actions = dict.fromkeys(("us_ssn",), Action.REDACT)
+    for sizes in ([1, 20], [20], [1] * len(text), []):
+        check_every_split_is_the_same(text, sizes, actions, detectors(("us_ssn",)))

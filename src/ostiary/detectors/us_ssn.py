@@ -110,7 +110,7 @@ class _UsSsn:
         if value.isdigit():
             words = nearest(_WORDS, text, start, CONTEXT * 2)
             return words == "mine" and value not in _PUBLISHED
-        if text[start - 2 : start - 1].isdigit() and text[start - 1] == value[3]:
+        if start > 1 and text[start - 2].isdigit() and text[start - 1] == value[3]:
             return False
         if "-" in value[3:7]:
             return True

@@ -34,7 +34,7 @@ _RULES: Final = MemberRules(
     },
     integers={
         "max_output_tokens": (1, MAX_TOKENS),
-        "max_tool_calls": (1, MAX_TOKENS),
+        "max_tool_calls": (0, MAX_TOKENS),
         "top_logprobs": (0, 20),
     },
     types={
