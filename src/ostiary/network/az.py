@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from ostiary.network.arm import secrets_in
 from ostiary.network.estate import Estate
-from ostiary.network.resources.place import IDENTITY, NSG, VNET, WORKSPACE
+from ostiary.network.resources.place import IDENTITY, NSG, VNET
 from ostiary.network.template import (
     Id,
     Output,
@@ -40,6 +40,13 @@ subscription="$(az account show --query id --output tsv)"
 root="/subscriptions/$subscription/resourceGroups/$group/providers"
 
 missing() {{ ! "$@" --output none 2>/dev/null; }}
+
+# The name that ARM's function guid gives: the same for the same parts, so a second run finds it.
+guid() {{
+  python3 -c 'import sys, uuid
+namespace = uuid.UUID("11fb06fb-712d-4ddd-98c7-e71bbd588830")
+print(uuid.uuid5(namespace, "-".join(sys.argv[1:])))' "$@"
+}}
 
 # The body on stdin goes through a file, since arguments are seen by everybody on the machine.
 put() {{
@@ -81,11 +88,6 @@ def _identity(resource: Resource) -> Iterator[str]:
     for member in ("principalId", "clientId", "tenantId"):
         query = _words("az identity show", name=name, query=member, output="tsv")
         yield f'{shell}_{member}="$({query})"'
-
-
-def _workspace(resource: Resource) -> Iterator[str]:
-    # The command has no flag for local authentication.
-    yield from _put(resource)
 
 
 def _security_group(resource: Resource) -> Iterator[str]:
@@ -196,6 +198,7 @@ def _role(resource: Resource) -> Iterator[str]:
     properties: Any = resource.properties
     yield _words(
         "az role assignment create",
+        name=resource.name,
         assignee_object_id=properties["principalId"],
         assignee_principal_type=properties["principalType"],
         role=properties["roleDefinitionId"].guid,
@@ -272,7 +275,8 @@ def _expanded(value: Id | RoleId | Output | Unique) -> str:
             kind = "Microsoft.Authorization/roleDefinitions"
             return f"/subscriptions/$subscription/providers/{kind}/{value.guid}"
         case Unique():
-            raise TypeError("az chooses the name of a role assignment itself")
+            parts = (p if isinstance(p, str) else _expanded(p) for p in value.parts)
+            return "$(guid " + " ".join(f'"{part}"' for part in parts) + ")"
 
 
 def _variable(identity: Id) -> str:
@@ -305,7 +309,7 @@ def _words(verb: str, *, group: bool = False, **options: Any) -> str:
 
 
 def _word(value: Any) -> str:
-    if isinstance(value, Id | Output | RoleId):
+    if isinstance(value, Id | Output | RoleId | Unique):
         return f'"{_expanded(value)}"'
     text = str(value)
     return f'"{text}"' if text == "$region" else shlex.quote(text)
@@ -314,7 +318,6 @@ def _word(value: Any) -> str:
 _COMMANDS: Final[Mapping[str, Callable[[Resource], Iterator[str]]]] = MappingProxyType(
     {
         IDENTITY: _identity,
-        WORKSPACE: _workspace,
         NSG: _security_group,
         VNET: _virtual_network,
         "Microsoft.Network/privateDnsZones": _zone,
