@@ -122,8 +122,7 @@ class ResponsesGuard(Inspector):
             return [self._numbered(self._cut_off())]
         if self._terminal is None:
             return []
-        self._absorb(self._terminal)
-        events = self._tails(closing=True)
+        events = [*self._absorb(self._terminal), *self._tails(closing=True)]
         if not self.blocked:
             events += self._drain()
         released = self._repeat(self._terminal)
@@ -152,31 +151,44 @@ class ResponsesGuard(Inspector):
             raise shapeless("goes back to an earlier part")
         return [*self._settle(text.channel), *self._feed(text, event)]
 
-    def _absorb(self, event: Mapping[str, Any]) -> None:
-        """Take texts that no delta said into their channels, in their order, before any leaves."""
-        texts = [one for one in _repeated(event) if one.text]
+    def _absorb(self, event: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Take texts that no delta said into their channels, in their order, before any leaves.
+
+        Gives back what a terminal event that joins them in another order sets free.
+        """
+        texts = [one for one in _repeated(event) if one.text or one.path in self._said]
         behind = {t.channel for t in texts if t.path not in self._said and self._is_behind(t)}
         if behind and event["type"] not in TERMINAL:
             raise shapeless("goes back to an earlier part")
         for text in texts:
             if text.path not in self._said and text.channel not in behind:
                 self._feed(text, None)
+        events = []
         for channel in behind:
-            self._rejoin(channel, [text for text in texts if text.channel == channel])
+            events += self._rejoin(channel, [text for text in texts if text.channel == channel])
+        return events
 
     def _is_behind(self, text: _Text) -> bool:
         """Whether a text stands before one that its channel has begun: readers join by place."""
         owner = self._owners.get(text.channel)
         return owner is not None and _order(text.path) < _order(owner[0])
 
-    def _rejoin(self, channel: Path, texts: list[_Text]) -> None:
-        """Judge anew, as the end of the stream joins them, texts of which not all were streamed."""
+    def _rejoin(self, channel: Path, texts: list[_Text]) -> list[dict[str, Any]]:
+        """Judge anew, as the end of the stream joins them, texts of which not all were streamed.
+
+        First what was streamed comes to its own end.
+        """
+        streamed = self._windows[channel]
+        rest = streamed.close() if isinstance(streamed, Joined) else ""
+        events = self._say(channel, rest)
+        self._holding.pop(channel, None)
         window = Joined(self._policy.detectors, self._policy.answers)
         self._keep((*channel, "anew"), window)
         for text in texts:
             window.turn(text.path)
             self._said[text.path] = window.feed(self._said.get(text.path, text.text))
         self._said[texts[-1].path] += window.close()
+        return events
 
     def _feed(self, given: _Text, event: dict[str, Any] | None) -> list[dict[str, Any]]:
         """The next text of a channel, which from here on is at the text's place."""

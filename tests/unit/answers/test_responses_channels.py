@@ -306,6 +306,16 @@ def test_what_only_the_end_tells_is_judged_as_the_end_joins_it(streamed: tuple[i
     assert "write to [REDACTED]" in final(left)
 
 
+def test_an_end_with_texts_before_and_behind_what_was_streamed_is_judged_as_one() -> None:
+    left = left_of(
+        delta(FIRST, output_index=1),
+        {"type": "response.output_text.done", **PLACE, "output_index": 1, "text": FIRST},
+        completed(message("Hello. "), message(FIRST), message(SECOND)),
+    )
+    assert deltas(left) == FIRST
+    assert final(left) == "Hello. write to [REDACTED] now"
+
+
 def test_a_stream_whose_end_counts_items_otherwise_still_says_its_text() -> None:
     left = left_of(delta("Hello there.", output_index=3), completed(message("Hello there.")))
     assert final(left) == "Hello there."
