@@ -99,10 +99,12 @@ through a project. The project's name decides nothing: rights and models are thi
 ROUTES: tuple[Route, ...] = (*OWN, *OPENAI, *AZURE)
 
 _STATEFUL = re.compile(
-    r"(?:/v1|/openai(?:/v1)?|/api/projects/[^/]+/openai/v1)/(?:responses/.+|assistants|batches|"
-    r"chat/completions/.+|containers|conversations|evals|files|fine_tuning|realtime|threads|"
-    r"uploads|vector_stores|videos)(?:/.*)?"
+    r"(?:/v1|/openai(?:/v1)?|/api/projects/[^/]+/openai/v1)/"
+    r"(?:(?:responses|chat/completions)/.|(?:assistants|batches|containers|conversations|evals|files|"
+    r"fine_tuning|realtime|threads|uploads|vector_stores|videos)(?:/|\Z))"
 )
+"""How such a path begins: the rest is not looked at, however long somebody without a credential
+makes it."""
 
 
 def face_of(path: str) -> Face:
@@ -113,7 +115,7 @@ def face_of(path: str) -> Face:
 
 def names_stored_objects(path: str) -> bool:
     """Whether a path asks for what the provider keeps, which this gateway does not serve."""
-    return _STATEFUL.fullmatch(path) is not None
+    return _STATEFUL.match(path) is not None
 
 
 _PARAMETER = re.compile(r"\{(\w+)\}")

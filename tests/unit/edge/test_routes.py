@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
-from ostiary.edge.routes import AZURE, OPENAI, ROUTES, Table, face_of
+from ostiary.edge.routes import AZURE, OPENAI, ROUTES, Table, face_of, names_stored_objects
 from ostiary.exchange import Face, Permission
 
 TABLE = Table()
@@ -67,3 +68,29 @@ def test_every_route_that_posts_bounds_its_body() -> None:
 def test_two_rows_of_one_path_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="two rows"):
         Table([*ROUTES, ROUTES[0]])
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/responses/r_1", "/v1/responses/r_1/input_items", "/openai/v1/files", "/openai/batches/b",
+     "/v1/chat/completions/c", "/api/projects/mine/openai/v1/vector_stores", "/v1/realtime"],
+)  # fmt: skip
+def test_paths_of_stored_objects_are_known(path: str) -> None:
+    assert names_stored_objects(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/responses", "/v1/responses/", "/v1/filesystem", "/api/files", "/v2/files", "/files"],
+)
+def test_other_paths_are_not_taken_for_stored_objects(path: str) -> None:
+    assert not names_stored_objects(path)
+
+
+@pytest.mark.parametrize("tail", ["/" * 60_000 + "\n", "\n" * 60_000, "/x" * 30_000 + "\r"])
+@pytest.mark.parametrize("begin", ["/v1/responses/", "/v1/files", "/api/projects/", "/openai/v1/"])
+def test_the_longest_path_costs_nothing(begin: str, tail: str) -> None:
+    started = time.process_time()
+    TABLE.match("GET", begin + tail)
+    names_stored_objects(begin + tail)
+    assert time.process_time() - started < 0.05
