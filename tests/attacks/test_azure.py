@@ -14,8 +14,6 @@ from tests.simulator.client import bearer, chat, check_problem, send
 from tests.simulator.gateway import Gateway
 from tests.simulator.upstream import Upstream, completion
 
-pytest.importorskip("azure.identity", reason='the extra "azure" is not installed')
-
 PATH = "/v1/chat/completions"
 PRIVATE = "provider-private-detail"
 IDENTITY_SECRET = "identity-header-secret"

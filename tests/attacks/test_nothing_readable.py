@@ -22,6 +22,7 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
+from tests.absent import absent
 from tests.simulator.client import bearer, chat, send
 from tests.simulator.gateway import Gateway, upstream_settings
 from tests.simulator.upstream import Upstream, chunks, completion, stream
@@ -40,12 +41,9 @@ FIELD = "zanzibarPomegranateField"
 def evaluation() -> Path:
     """The folder of labelled texts; skips where it is missing, fails in CI."""
     path = Path(os.environ.get("OSTIARY_EVAL") or _ROOT.parent / "shared" / "eval")
-    if path.is_dir():
-        return path
-    reason = f"the labelled texts are not at {path}; set OSTIARY_EVAL"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    if not path.is_dir():
+        absent(f"the labelled texts are not at {path}; set OSTIARY_EVAL")
+    return path
 
 
 def messages() -> list[str]:

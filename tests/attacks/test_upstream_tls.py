@@ -116,7 +116,6 @@ def test_a_certificate_that_does_not_verify_is_502(gateway, models, model, strea
 
 
 def test_a_service_principal_gets_its_token_over_tls(gateway, models):
-    pytest.importorskip("azure.identity", reason='the extra "azure" is not installed')
     _, running = models
     running["good"].received.clear()
     assert ask(gateway, "entra").status == 200

@@ -7,7 +7,6 @@ the tests here say what should have. `make test` installs the clients from their
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.absent import absent
 from tests.simulator.answers import (
     PLACE,
     call_item,
@@ -85,20 +85,13 @@ def own_key(gateway: Gateway, user: str) -> str:
     return made.json["apiKey"]
 
 
-def unavailable(reason: str) -> None:
-    """Skip with this reason; fail in CI, where everything must be there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="module")
 def node() -> str:
     found = shutil.which("node")
     if found is None:
-        unavailable("node is not installed")
+        absent("node is not installed")
     if not (SCRIPTS / "node_modules").is_dir():
-        unavailable("the npm clients are not installed: `make test` does it")
+        absent("the npm clients are not installed: `make test` does it")
     return found
 
 

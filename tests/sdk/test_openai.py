@@ -7,14 +7,13 @@ import json
 import re
 from typing import Any
 
+import openai
 import pytest
 from aiohttp import web
 
 from tests.simulator.client import bearer, chat, send
 from tests.simulator.gateway import Gateway, upstream_settings
 from tests.simulator.upstream import Upstream, chunk, completion, stream
-
-openai = pytest.importorskip("openai", reason="the openai package is not installed")
 
 SPOKEN = [
     "Hello, can you help me?",

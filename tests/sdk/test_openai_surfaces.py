@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import openai
 import pytest
 from aiohttp import web
 
@@ -19,8 +20,6 @@ from tests.simulator.answers import (
 )
 from tests.simulator.gateway import Gateway, upstream_settings
 from tests.simulator.upstream import Upstream, stream
-
-openai = pytest.importorskip("openai", reason="the openai package is not installed")
 
 MODELS = ["gpt-4o", "text-embedding-3-small"]
 ANSWER = 'Oczywiście: もちろん 🎉\n\n```python\nprint("<b>&amp;</b>")\n```\n   the end  .'

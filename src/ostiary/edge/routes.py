@@ -100,8 +100,8 @@ ROUTES: tuple[Route, ...] = (*OWN, *OPENAI, *AZURE)
 
 _STATEFUL = re.compile(
     r"(?:/v1|/openai(?:/v1)?|/api/projects/[^/]+/openai/v1)/"
-    r"(?:(?:responses|chat/completions)/.|(?:assistants|batches|containers|conversations|evals|files|"
-    r"fine_tuning|realtime|threads|uploads|vector_stores|videos)(?:/|\Z))"
+    r"(?:(?:responses|chat/completions)/.|(?:assistants|batches|containers|conversations|evals|"
+    r"files|fine_tuning|realtime|threads|uploads|vector_stores|videos)(?:/|\Z))"
 )
 """How such a path begins: the rest is not looked at, however long somebody without a credential
 makes it."""

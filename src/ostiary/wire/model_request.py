@@ -23,6 +23,14 @@ MAX_FIELD_NAME: Final = 256
 STATEFUL: Final = "stateful_not_supported"
 """The code of a request that names what a provider keeps."""
 
+SAMPLING: Final[Mapping[str, tuple[float, float]]] = {
+    "temperature": (0.0, 2.0),
+    "top_p": (0.0, 1.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
+}
+"""The ranges of the numbers that steer sampling, wherever they may stand."""
+
 Types = Mapping[str, tuple[tuple[type, ...], str]]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ostiary.wire.model_request import (
     MAX_PARTS,
     MAX_TOKENS,
+    SAMPLING,
     STATEFUL,
     MemberRules,
     ModelRequest,
@@ -29,12 +30,7 @@ _OPAQUE_PARTS: Final = frozenset({"image_url", "input_audio", "audio", "video_ur
 _URL_SCHEMES: Final = ("https://", "http://", "data:")
 
 _RULES: Final = MemberRules(
-    numbers={
-        "temperature": (0.0, 2.0),
-        "top_p": (0.0, 1.0),
-        "presence_penalty": (-2.0, 2.0),
-        "frequency_penalty": (-2.0, 2.0),
-    },
+    numbers=SAMPLING,
     integers={
         "n": (1, MAX_CHOICES),
         "max_tokens": (1, MAX_TOKENS),

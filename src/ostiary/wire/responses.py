@@ -13,6 +13,7 @@ from typing import Any, Final
 from ostiary.wire.model_request import (
     MAX_PARTS,
     MAX_TOKENS,
+    SAMPLING,
     STATEFUL,
     MemberRules,
     ModelRequest,
@@ -26,12 +27,7 @@ from ostiary.wire.strict_json import JSON
 MAX_ITEMS: Final = 2048
 
 _RULES: Final = MemberRules(
-    numbers={
-        "temperature": (0.0, 2.0),
-        "top_p": (0.0, 1.0),
-        "presence_penalty": (-2.0, 2.0),
-        "frequency_penalty": (-2.0, 2.0),
-    },
+    numbers=SAMPLING,
     integers={
         "max_output_tokens": (1, MAX_TOKENS),
         "max_tool_calls": (0, MAX_TOKENS),
