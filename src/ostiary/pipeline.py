@@ -118,7 +118,7 @@ Reply = Done | Answer | Refused
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the pipeline is made of; `assemble.py` builds it from the configuration."""
+    """What the pipeline is made of; `assemble` builds it from the configuration."""
 
     door: Door
     identities: Identities
