@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from ipaddress import ip_network
 from typing import Any, cast
 
 from ostiary.config import Provider as ProviderSettings
@@ -34,7 +35,7 @@ def models_of(settings: Settings, providers: Mapping[str, Provider]) -> Mapping[
     return models
 
 
-def provider_of(name: str, settings: ProviderSettings) -> Provider:
+def provider_of(name: str, settings: ProviderSettings, *, private: bool) -> Provider:
     """The provider of a kind, built by its file; raises ConfigurationError."""
     module = import_module(f"ostiary.providers.{settings.kind}")
     if settings.kind == "echo":
@@ -44,6 +45,8 @@ def provider_of(name: str, settings: ProviderSettings) -> Provider:
     given: dict[str, Any] = {
         "base_url": settings.base_url,
         "credential": _credential(name, settings),
+        "allowed": tuple(ip_network(network) for network in settings.allow_addresses),
+        "private": private,
         "timeout_seconds": settings.timeout_seconds,
     }
     if settings.kind == "azure":

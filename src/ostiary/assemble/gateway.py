@@ -54,7 +54,11 @@ def raise_gateway(foundation: Foundation, certificates: Certificates | None = No
     """
     settings, clock = foundation.settings, foundation.clock
     counters = memory.build(memory.Options(), clock=time.monotonic)
-    providers = {name: provider_of(name, p) for name, p in settings.providers.items()}
+    private = settings.network.private
+    providers = {
+        name: provider_of(name, provider, private=private)
+        for name, provider in settings.providers.items()
+    }
     models = models_of(settings, providers)
     keys_source = _key_source(foundation)
     key_authenticator = _key_authenticator(foundation)

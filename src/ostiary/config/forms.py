@@ -11,6 +11,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
+from ostiary.upstream.addresses import EMBEDDING
+
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PREFIX: Final = re.compile(r"[^/%]+(?:/[0-9]{1,3})?")
@@ -23,18 +25,11 @@ _URL: Final = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?(?P<path>(?:/.*)?)"
 )
 
-# Addresses that carry an IPv4 address inside (RFC 4291 §2.5.5, RFC 6052 §2.1, RFC 8215, RFC 3056,
-# RFC 4380): a rule about the inner address would not see them.
-_EMBEDDING: Final = tuple(
-    ip_network(text)
-    for text in (
-        "::/96",
-        "::ffff:0:0/96",
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
-        "2002::/16",
-        "2001::/32",
-    )
+_BARRED: Final = (
+    ip_network("169.254.0.0/16"),
+    ip_network("fe80::/10"),
+    ip_network("168.63.129.16/32"),
+    *EMBEDDING,
 )
 _OWN_ADDRESSES: Final = (IPv6Address("::1"), IPv6Address("::"))
 
@@ -108,6 +103,29 @@ def network(text: str) -> str:
     if found.prefixlen == 0:
         raise ValueError("smaller networks: with every peer trusted, callers choose their address")
     return str(found)
+
+
+def reachable_network(text: str) -> str:
+    """A network that an upstream's name may lead to; never one of link-local addresses.
+
+    Those of every machine (RFC 3927, RFC 4291 §2.5.6) and Azure's wire server answer with the
+    machine's own identity.
+    """
+    found = ip_network(network(text))
+    if any(found.version == barred.version and found.overlaps(barred) for barred in _BARRED):
+        raise ValueError(
+            "a network without link-local addresses, 168.63.129.16 and IPv6 addresses that embed "
+            "IPv4 ones"
+        )
+    return str(found)
+
+
+def host_and_port(text: str) -> str:
+    """A host and a port, `name:443`, `10.0.0.1:443` or `[fd00::1]:443`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or not 0 < int(port[:6]) < 65536:
+        raise ValueError("a host and a port such as example.org:443, IPv6 in brackets")
+    return f"{host_name(host)}:{int(port)}"
 
 
 def upstream_url(text: str) -> str:
@@ -204,7 +222,7 @@ def _upstream_host(host: str) -> str:
         return _name(host, expected)
     address = _bracketed(host, expected)
     inner = IPv6Address(address)
-    if inner not in _OWN_ADDRESSES and any(inner in embedding for embedding in _EMBEDDING):
+    if inner not in _OWN_ADDRESSES and any(inner in embedding for embedding in EMBEDDING):
         raise ValueError("a host that does not hide an IPv4 address inside an IPv6 address")
     return f"[{address}]"
 

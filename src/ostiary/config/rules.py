@@ -12,7 +12,7 @@ BUILT_IN_ROLES: Final = ("Admin", "Developer", "User", "Analyst", "PrivacyOffice
 
 _OF_THE_OTHERS: Final = (
     *("base_url", "api_key", "api_key_file"),
-    *("scope", "api_version", "user_security_context"),
+    *("scope", "api_version", "user_security_context", "allow_addresses"),
 )
 _FIRST_WITH_CONTEXT: Final = "2024-12-01"
 
@@ -25,6 +25,7 @@ def check(sections: Sections, problems: Problems, known_kinds: frozenset[str]) -
     _check_exposure(sections, problems)
     for name, provider in sections.providers.items():
         _check_provider(name, provider, problems)
+    _check_private(sections, problems)
     _check_models(sections, problems)
     _check_kinds(sections, problems, known_kinds)
     _check_roles(sections, problems)
@@ -105,7 +106,7 @@ def _check_provider(name: str, provider: Provider, problems: Problems) -> None:
     keys = (provider.api_key is not None) + (provider.api_key_file is not None)
     if provider.kind == "echo":
         for key in _OF_THE_OTHERS:
-            if getattr(provider, key) not in (None, False):
+            if getattr(provider, key) not in (None, False, ()):
                 problems.add((*path, key), 'a provider of kind "echo" calls nobody; remove it')
         return
     if provider.base_url is None:
@@ -150,6 +151,17 @@ def _check_azure(path: Path, provider: Provider, problems: Problems) -> None:
             (*path, "user_security_context"),
             f"needs the v1 surface or an api_version from {_FIRST_WITH_CONTEXT} on",
         )
+
+
+def _check_private(sections: Sections, problems: Problems) -> None:
+    """In private mode no upstream is spoken to in clear, not even on this machine."""
+    if not sections.network.private or problems.concerns(("network", "private")):
+        return
+    for name, provider in sections.providers.items():
+        path = ("providers", name, "base_url")
+        url = provider.base_url or ""
+        if url.startswith("http://") and not problems.concerns(path):
+            problems.add(path, "expected https: network.private = true lets nothing go in clear")
 
 
 def _check_models(sections: Sections, problems: Problems) -> None:

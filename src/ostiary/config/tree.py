@@ -124,6 +124,11 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout_seconds: Annotated[
         float, Meta(gt=0, le=86400, description="Longest silence, before and within an answer.")
     ] = 60.0
+    allow_addresses: Annotated[
+        Texts,
+        Meta(description="Networks that the host's name may lead to beside public addresses."),
+        Form(forms.reachable_network),
+    ] = ()
 
     @property
     def credential(self) -> Secret | SecretFile | None:
@@ -198,6 +203,20 @@ class KeyVault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kind: Literal["file"] = "file"
 
 
+class Network(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether upstreams must be private, and what must not be reachable at all."""
+
+    private: Annotated[
+        bool,
+        Meta(description="Upstreams have private addresses only, over TLS, or nothing starts."),
+    ] = False
+    canaries: Annotated[
+        Texts,
+        Meta(description="host:port that must not be reachable from here (network verify)."),
+        Form(forms.host_and_port),
+    ] = ()
+
+
 class Role(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A role beside the built-in ones."""
 
@@ -216,6 +235,7 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     store: Store = Store()
     counters: Counters = Counters()
     keyvault: KeyVault = KeyVault()
+    network: Network = Network()
     roles: Mapping[Name, Role] = {}
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ostiary.exchange import Call, Caller, Dialect
+from ostiary.upstream.addresses import Network, egress_of
 from ostiary.upstream.calls import Service, Upstream, bearer
 from ostiary.upstream.credentials import Credential
 from ostiary.upstream.paths import PATHS
@@ -29,6 +30,7 @@ class Options:
     """Which resource (with or without `/openai/v1`), by which surface, and how it is proven.
 
     `entra` says that the credential is a token and goes where tokens go, else it is a key.
+    `allowed` and `private` say which addresses the host may have (`upstream.addresses.Egress`).
     """
 
     base_url: str
@@ -37,6 +39,8 @@ class Options:
     entra: bool = False
     api_version: str | None = None
     user_security_context: bool = False
+    allowed: tuple[Network, ...] = ()
+    private: bool = False
 
 
 def build(name: str, options: Options) -> Upstream:
@@ -65,6 +69,7 @@ def build(name: str, options: Options) -> Upstream:
             authorise=bearer if options.entra else _key,
             credential=options.credential,
             timeout_seconds=options.timeout_seconds,
+            egress=egress_of(options.base_url, options.allowed, private=options.private),
         )
     )
 

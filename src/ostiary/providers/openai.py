@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ostiary.exchange import Call
+from ostiary.upstream.addresses import Network, egress_of
 from ostiary.upstream.calls import Service, Upstream, bearer
 from ostiary.upstream.credentials import Credential
 from ostiary.upstream.paths import PATHS
@@ -14,11 +15,16 @@ from ostiary.upstream.paths import PATHS
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where the model is (a URL up to `/v1`), how it is proven who asks, and its patience."""
+    """Where the model is (a URL up to `/v1`), how it is proven who asks, and its patience.
+
+    `allowed` and `private` say which addresses the host may have (`upstream.addresses.Egress`).
+    """
 
     base_url: str
     credential: Credential = field(repr=False)
     timeout_seconds: float = 60.0
+    allowed: tuple[Network, ...] = ()
+    private: bool = False
 
 
 def build(name: str, options: Options) -> Upstream:
@@ -36,6 +42,7 @@ def build(name: str, options: Options) -> Upstream:
             authorise=bearer,
             credential=options.credential,
             timeout_seconds=options.timeout_seconds,
+            egress=egress_of(options.base_url, options.allowed, private=options.private),
         )
     )
 

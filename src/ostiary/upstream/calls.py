@@ -22,8 +22,10 @@ import structlog
 from ostiary.errors import ProviderFailed, Refusal
 from ostiary.exchange import Call
 from ostiary.upstream import faults
+from ostiary.upstream.addresses import Egress
 from ostiary.upstream.breaker import Breaker
 from ostiary.upstream.credentials import Credential
+from ostiary.upstream.egress import CheckedResolver, ForbiddenAddressError
 from ostiary.upstream.trust import trust
 from ostiary.wire.readings import AnswerShapeError, Reading, reading_of
 from ostiary.wire.sse import Parser, SseError
@@ -47,7 +49,7 @@ class Service:
     """What makes one provider: where it is asked, how it is authorised, what is sent.
 
     `url` and `body` are made of a call; `authorise` makes the one header that carries a
-    credential. `timeout_seconds` is the longest silence.
+    credential. `timeout_seconds` is the longest silence; `egress` says where connections may go.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Service:
     authorise: Callable[[str], tuple[str, str]]
     credential: Credential
     timeout_seconds: float
+    egress: Egress
 
 
 def bearer(credential: str) -> tuple[str, str]:
@@ -72,6 +75,7 @@ class Upstream:
         self._service = service
         self._breaker = breaker or Breaker(time.monotonic)
         self._trust = trust(os.environ)
+        self._barred = service.egress.bars_itself
         self._session: aiohttp.ClientSession | None = None
 
     async def answer(self, call: Call) -> AsyncGenerator[dict[str, Any], None]:
@@ -130,7 +134,14 @@ class Upstream:
             silence = self._service.timeout_seconds
             self._session = aiohttp.ClientSession(
                 read_bufsize=READ_AHEAD,
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=self._trust),
+                connector=aiohttp.TCPConnector(
+                    limit=0,
+                    keepalive_timeout=30,
+                    ssl=self._trust,
+                    resolver=CheckedResolver(self._service.egress),
+                    # What was right a moment ago may not be now: each connection asks anew.
+                    use_dns_cache=False,
+                ),
                 timeout=aiohttp.ClientTimeout(
                     total=max(LONGEST_ANSWER, silence),
                     sock_connect=min(LONGEST_CONNECT, silence),
@@ -173,6 +184,8 @@ class Upstream:
         self, call: Call, body: bytes, credential: str | None
     ) -> aiohttp.ClientResponse:
         """One call; without an answer to it, the refusal that says so."""
+        if self._barred:
+            raise faults.barred()
         call.course.calls -= 1
         headers = {
             "Content-Type": "application/json",
@@ -190,6 +203,8 @@ class Upstream:
         except aiohttp.ClientSSLError as cause:
             raise faults.failed("tls", "The model's TLS certificate does not verify.") from cause
         except aiohttp.ClientConnectorError as cause:
+            if isinstance(cause.os_error, ForbiddenAddressError):
+                raise faults.barred() from cause
             raise faults.unreachable() from cause
         except aiohttp.ConnectionTimeoutError as cause:
             raise faults.unconnected() from cause

@@ -73,6 +73,15 @@ def unreachable() -> ProviderFailed:
     return ProviderFailed("The model cannot be reached.", layer=LAYER, rule=UNREACHABLE)
 
 
+def barred() -> ProviderFailed:
+    """502: the provider's name leads to an address where nothing of ours may go."""
+    return failed(
+        "egress",
+        "The model's host leads to an address that the gateway does not connect to. The operator "
+        "finds out more with `ostiary network verify`.",
+    )
+
+
 def left_alone(wait: float) -> ServiceUnavailable:
     """503: the provider failed too often and is left alone for a while."""
     return ServiceUnavailable(
