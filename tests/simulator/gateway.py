@@ -40,8 +40,8 @@ def upstream_settings(base_url: str, models: Sequence[str] = ("gpt-4o",)) -> dic
 
 class Gateway:
     """One gateway on a free port. `settings` are OSTIARY_* variables; limits are loose unless
-    `limits` is "default"; `hurry` makes the door's deadlines so many times shorter. Use it as a
-    context manager, or `start` and `stop` it.
+    `limits` is "default"; `hurry` makes the door's deadlines so many times shorter; `names` is a
+    file of names of its own (`named.py`). Use it as a context manager, or `start` and `stop` it.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Gateway:
         limits: str = "loose",
         arguments: Sequence[str] = (),
         hurry: int = 1,
+        names: Path | None = None,
     ) -> None:
         self.home = home
         self.url = ""
@@ -60,7 +61,9 @@ class Gateway:
         self.output = ""
         self._arguments = arguments
         hurried = (sys.executable, "-m", "tests.simulator.hurried", str(hurry))
-        self._program = _COMMAND if hurry == 1 else hurried
+        named = (sys.executable, "-m", "tests.simulator.named", str(names))
+        self._command = _COMMAND if names is None else named
+        self._program = self._command if hurry == 1 else hurried
         self._process: subprocess.Popen[str] | None = None
         self._log = home.parent / f"{home.name}.stderr"
         kept = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}
@@ -157,7 +160,7 @@ class Gateway:
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `ostiary …` on the same home."""
         done = subprocess.run(
-            [*_COMMAND, *arguments],
+            [*self._command, *arguments],
             env=self.environment,
             cwd=self.home.parent,
             capture_output=True,

@@ -1,4 +1,4 @@
-"""`ostiary network render | check`: the network of an estate, written and read back."""
+"""`ostiary network render | check | verify`: an estate written, read back, and seen from here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ostiary.cli._options import AsJson
+from ostiary.cli._options import AsJson, ConfigFile, settings
 
 if TYPE_CHECKING:
     from ostiary.network.check import Finding
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Write and check the network of an estate.")
     group.command("render")(render)
     group.command("check")(check)
+    group.command("verify")(verify)
     app.add_typer(group, name="network")
 
 
@@ -81,6 +82,34 @@ def check(
     else:
         _tell(findings)
     if findings:
+        raise typer.Exit(_FOUND)
+
+
+def verify(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Look from here at the upstreams of the settings, the canaries and the clock. This dials.
+
+    Exit 0 where nothing is bad, 1 where something is.
+    """
+    import asyncio
+    import os
+    import ssl
+    import time
+
+    from ostiary.network.verify import BAD, Surroundings, report
+    from ostiary.network.verify import verify as looked
+    from ostiary.upstream.trust import trust
+
+    context = trust(os.environ)
+    roots = context if isinstance(context, ssl.SSLContext) else ssl.create_default_context()
+    checks = asyncio.run(looked(settings(config), Surroundings(roots, time.time)))
+    if as_json:
+        typer.echo(json.dumps(report(checks), indent=2))
+    else:
+        for found in checks:
+            typer.echo(f"{found.state.upper():<13} {found.check:<16} {found.evidence}")
+            if found.fix:
+                typer.echo(f"{'':<13} Fix: {found.fix}")
+    if any(found.state == BAD for found in checks):
         raise typer.Exit(_FOUND)
 
 

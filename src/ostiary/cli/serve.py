@@ -73,10 +73,16 @@ def _run(found: Settings) -> None:
 
 
 async def _serve(found: Settings) -> None:
+    import asyncio
+
     from ostiary.assemble import lay, only_server, raise_gateway, recover
     from ostiary.edge.server import listen, server
+    from ostiary.network.upstreams import require_private
 
     certificates = _certificates(found)
+    await require_private(found)
+    # Beside the start: a slow resolver must not hold up a gateway whose calls are checked anyway.
+    warning = asyncio.create_task(_tell_forbidden(found))
     with listen(found.server.host, found.server.port) as socket, only_server(found.home):
         foundation = await lay(found)
         try:
@@ -93,7 +99,18 @@ async def _serve(found: Settings) -> None:
                 tls=certificates.context if certificates else None,
             )
         finally:
+            warning.cancel()
             await foundation.close()
+
+
+async def _tell_forbidden(found: Settings) -> None:
+    """Warn of names that lead where no connection will be made; their calls will be refused."""
+    import structlog
+
+    from ostiary.network.upstreams import forbidden
+
+    for upstream in await forbidden(found):
+        structlog.get_logger("ostiary").warning("upstream_forbidden", setting=upstream.setting)
 
 
 def _certificates(found: Settings) -> Certificates | None:
